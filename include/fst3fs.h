@@ -1,0 +1,248 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * fst3fs: bytes of files on 3FS into host or GPU memory, at the speed of the link.
+ *
+ * The lesson, from simple to advanced:
+ *
+ *   1. Read one range of a file        fst3fs_open, fst3fs_read, fst3fs_close
+ *   2. Know what went wrong            struct fst3fs_error
+ *   3. Read many ranges at once        fst3fs_read_many
+ *   4. Read safetensors headers        fst3fs_read_headers
+ *   5. Read without a copy             fst3fs_alloc, or an address inside the reader's own buffer
+ *   6. Know what is really in use      fst3fs_get_info
+ *
+ * Conventions. Functions return 0 (or a count) on success and a negative errno on failure. Sizes, offsets and lengths
+ * are in bytes. Handles are opaque; what this header does not show may change. A `struct` that a caller fills begins
+ * with its own size, so that it can grow. Every function of a reader may be called from any thread at any time,
+ * except fst3fs_close, which must be the last. After fork() a reader belongs to the parent: in the child every call
+ * returns -ECHILD, and fst3fs_close only gives back memory.
+ *
+ * No function of this library writes to stdout or stderr, changes signal handling, or ends the process.
+ */
+#ifndef FST3FS_H
+#define FST3FS_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+#define FST3FS_API __attribute__((visibility("default")))
+
+/** The version of the library in use, for example "0.4.0". Static storage. */
+FST3FS_API const char *fst3fs_version(void);
+
+/* ------------------------------------------------------------------ 2. errors (used by everything below) */
+
+/** What kind of fault an error is; a language binding turns it into a class of exception. */
+enum fst3fs_error_kind {
+	FST3FS_ERROR_SYSTEM = 0, /**< The operating system, 3FS or its daemon said so; `code` is the errno. */
+	FST3FS_ERROR_VALUE,	 /**< An argument, or a file's contents, is not acceptable. */
+	FST3FS_ERROR_DEVICE,	 /**< A GPU driver call failed; `text` names the call and the driver's error. */
+	FST3FS_ERROR_STATE,	 /**< The reader cannot be used here (for example in a child after fork). */
+};
+
+/**
+ * Details of a failure. Owned by the caller, who need not initialise it; a call that fails fills it, one that
+ * succeeds leaves it in an unspecified state. Every parameter of this type may be NULL.
+ */
+struct fst3fs_error {
+	int code;	 /**< Negative errno, the same value that the function returned. */
+	int kind;	 /**< enum fst3fs_error_kind. */
+	int64_t index;	 /**< Which request or path of a batch failed (from 0), -1 when the call has none. */
+	int64_t offset;	 /**< File offset of the fault, -1 when there is none. */
+	char path[4096]; /**< The file at fault, "" when there is none. */
+	char text[768];	 /**< What was wrong, one line, without the path. */
+};
+
+/* ------------------------------------------------------------------ 1. a reader */
+
+struct fst3fs_reader;
+
+/** Severity of a log line. */
+enum fst3fs_log_level { FST3FS_LOG_DEBUG = 10, FST3FS_LOG_INFO = 20, FST3FS_LOG_WARNING = 30 };
+
+/** Receives one log line, without a newline. Called only on threads that are inside a call of this library. */
+typedef void (*fst3fs_log_fn)(void *ctx, int level, const char *line);
+
+/** Which USRBIO client to use. */
+enum fst3fs_usrbio {
+	FST3FS_USRBIO_BUILTIN = 0, /**< The one in this library. */
+	FST3FS_USRBIO_SDK,	   /**< The official shared library at `sdk_path`. */
+};
+
+/** Settings of a reader. Fill it with fst3fs_options_init, then change what you need. */
+struct fst3fs_options {
+	size_t size;		 /**< sizeof(struct fst3fs_options). */
+	const char *mount_point; /**< 3FS mount point; NULL or "" reads everything through the operating system. */
+	int entries;		 /**< Upper bound of requests in flight, >= 1. Default 64. */
+	int io_depth;		 /**< A hint, kept for compatibility; no value changes what is delivered. Default 0. */
+	uint64_t buffer_size;	 /**< All the staging memory the reader takes. Default 64 MiB. */
+	uint32_t timeout_ms;	 /**< How long a read may go without any completion. Default 90,000. */
+	int usrbio;		 /**< enum fst3fs_usrbio. */
+	const char *sdk_path;	 /**< Path of libhf3fs_api_shared.so, for FST3FS_USRBIO_SDK. */
+	bool require_usrbio;	 /**< Fail rather than read through the operating system. */
+	fst3fs_log_fn log;	 /**< May be NULL. */
+	void *log_ctx;
+	int log_level; /**< Lines below this level are not produced. Default FST3FS_LOG_INFO. */
+	/**
+	 * Asked about every 100 ms while a call waits, on the thread of that call: return non-zero to have the call
+	 * end with -EINTR as soon as it is safe. May be NULL.
+	 */
+	int (*interrupted)(void *ctx);
+	void *interrupted_ctx;
+};
+
+/** Fills @p o with the defaults and its size. */
+FST3FS_API void fst3fs_options_init(struct fst3fs_options *o);
+
+/**
+ * Makes a reader. Strings are copied. Undone by: fst3fs_close().
+ *
+ * With a mount point that is 3FS it registers its buffer with the daemon; when that cannot be done, the reader reads
+ * through the operating system and says so in the log, unless `require_usrbio` is set.
+ *
+ * @param out  Receives the reader; untouched on failure.
+ * @return 0; -EINVAL bad setting; -ENOENT no such mount point; -ENOSPC /dev/shm is too small for the buffer;
+ *         -ENOTSUP `require_usrbio` and the mount point is not 3FS; or another negative errno.
+ */
+FST3FS_API int fst3fs_open(const struct fst3fs_options *o, struct fst3fs_reader **out, struct fst3fs_error *err);
+
+/** What kind of reading is wanted; flags of fst3fs_read and fst3fs_read_many. */
+enum fst3fs_read_flags {
+	FST3FS_READ_IN_TURN = 1, /**< Read a bufferful, then copy it, in turn, instead of overlapping the two. */
+};
+
+/**
+ * Reads @p length bytes at @p offset of @p path to address @p dst.
+ *
+ * @param dst         Host memory, memory of a GPU in this process, memory of fst3fs_alloc, an address inside the
+ * reader's own buffer, or 0 = deliver nowhere. Trusted: it must be valid for @p length bytes until the call returns.
+ * Inside the reader's own buffer the call has the whole buffer to itself, and the bytes are valid until the reader's
+ * next read.
+ * @param chunk_size  Upper bound of one request, 0 = the reader chooses.
+ * @param flags       enum fst3fs_read_flags.
+ * @return bytes delivered, fewer than @p length only at the end of the file; or a negative errno:
+ *         -EINVAL bad argument; -ENOENT, -EACCES, ... from opening the file; -EIO a short read inside the file;
+ *         -ETIMEDOUT no completion within the reader's time-out; -ENOTCONN the daemon is gone; -EINTR interrupted;
+ *         -ECHILD used after fork; or what the daemon answered (-EREMOTEIO, -ENODATA, ...).
+ *
+ * When it returns nothing is in flight into @p dst, whatever the result. The file stays open in the reader.
+ */
+FST3FS_API int64_t fst3fs_read(struct fst3fs_reader *r, const char *path, uint64_t dst, int64_t offset, int64_t length,
+			       int64_t chunk_size, unsigned flags, struct fst3fs_error *err);
+
+/** Is @p path open in the reader, left so by an earlier read? */
+FST3FS_API bool fst3fs_has_file(struct fst3fs_reader *r, const char *path);
+
+/** Gives back everything the reader holds (files, buffer, registrations). The next call takes what it needs again.
+ *  Waits for calls in progress on other threads. */
+FST3FS_API void fst3fs_release(struct fst3fs_reader *r);
+
+/** Ends a reader. NULL is fine. Memory of fst3fs_alloc stays valid until it is freed. */
+FST3FS_API void fst3fs_close(struct fst3fs_reader *r);
+
+/* ------------------------------------------------------------------ 3. many ranges */
+
+/** One range of fst3fs_read_many. */
+struct fst3fs_request {
+	const char *path;
+	uint64_t dst; /**< As in fst3fs_read. An address inside the reader's own buffer is not allowed here. */
+	int64_t offset;
+	int64_t length;
+	int64_t result; /**< Out: bytes delivered, or a negative errno. */
+};
+
+/**
+ * Reads @p n ranges; the window of requests stays full across their borders, and files are opened ahead.
+ *
+ * @return 0 when every range was delivered; otherwise the error of the first failing range in the order of the array,
+ *         its index in err->index. Every range has its own `result`; one that fails does not stop the others.
+ */
+FST3FS_API int fst3fs_read_many(struct fst3fs_reader *r, struct fst3fs_request *requests, size_t n, int64_t chunk_size,
+				unsigned flags, struct fst3fs_error *err);
+
+/* ------------------------------------------------------------------ 4. safetensors headers */
+
+/** The header of one safetensors file. */
+struct fst3fs_header {
+	char *json;	 /**< UTF-8, NUL-terminated, as it stands in the file. NULL when this file failed. */
+	uint64_t length; /**< 8 + bytes of `json`: the file offset at which tensor data begins. */
+	uint64_t file_size;
+};
+
+/**
+ * Reads the headers of @p n files, at least @p num_threads at a time, with one open and one read per file.
+ *
+ * The files stay open in the reader. On failure those already opened stay usable.
+ *
+ * @param out  @p n entries, filled in the order of @p paths. Undone by: fst3fs_headers_free(), also after a failure.
+ * @return 0, or the error of the first failing file in the order of @p paths, its index in err->index:
+ *         -EINVAL (FST3FS_ERROR_VALUE) not a safetensors header; or what the operating system said.
+ */
+FST3FS_API int fst3fs_read_headers(struct fst3fs_reader *r, const char *const *paths, size_t n, int num_threads,
+				   struct fst3fs_header *out, struct fst3fs_error *err);
+FST3FS_API void fst3fs_headers_free(struct fst3fs_header *headers, size_t n);
+
+/* ------------------------------------------------------------------ 5. without a copy */
+
+struct fst3fs_memory;
+
+/**
+ * Page-aligned host memory that reads of this reader reach without a copy where the transport can.
+ *
+ * @return 0; -EINVAL bad size; -ENOSPC /dev/shm is too small; -ENOMEM; or another negative errno.
+ * Undone by: fst3fs_memory_free(), also after the reader was closed.
+ */
+FST3FS_API int fst3fs_alloc(struct fst3fs_reader *r, uint64_t size, struct fst3fs_memory **out,
+			    struct fst3fs_error *err);
+FST3FS_API void *fst3fs_memory_address(const struct fst3fs_memory *m);
+FST3FS_API uint64_t fst3fs_memory_size(const struct fst3fs_memory *m);
+/** NULL is fine. No read into the memory may be in progress. */
+FST3FS_API void fst3fs_memory_free(struct fst3fs_memory *m);
+
+/* ------------------------------------------------------------------ 6. what is in use */
+
+/** What a reader uses, and what it has done so far. */
+struct fst3fs_info {
+	size_t size;	    /**< In: sizeof(struct fst3fs_info). */
+	char transport[16]; /**< "usrbio", "sdk" or "posix": how files of the mount are read. */
+	char client[4096];  /**< "built-in", the official library's path, or "" (posix). */
+	char why_not[768];  /**< Why nothing better is used, "" when nothing better exists. */
+	char devices[256];  /**< Devices that reads have gone to so far, comma-separated: "host", "cuda:0", ... */
+	int page_locked;    /**< 1 yes, 0 no, -1 nobody has asked for it yet. */
+	void *iov_base;	    /**< The reader's own buffer; NULL when none exists now. */
+	uint64_t iov_length;
+	uint64_t buffer_size; /**< As asked for. */
+	uint64_t piece_size;  /**< Size of one request when the caller sets no bound. */
+	uint32_t window;      /**< Requests in flight at most. */
+	uint32_t open_files;
+	uint64_t reads;	       /**< Ranges delivered. */
+	uint64_t requests;     /**< Requests to the transport. */
+	uint64_t bytes;	       /**< Delivered. */
+	uint64_t bytes_posix;  /**< Of these, read through the operating system. */
+	uint64_t bytes_direct; /**< Of these, delivered without a copy. */
+	uint64_t io_wait_ns;   /**< Time that reads waited with nothing landed. */
+	uint64_t copy_wait_ns; /**< Time that reads waited for copies alone. */
+	uint64_t given_up;     /**< Times that buffer and ring were given up whole. */
+};
+
+/** Fills @p info. Never blocks on the mount. @return 0, or -EINVAL for an unknown size. */
+FST3FS_API int fst3fs_get_info(struct fst3fs_reader *r, struct fst3fs_info *info);
+
+/**
+ * The 3FS mount point of @p path.
+ *
+ * @return 1 and the mount point in @p buf; 0 and "" when the path is on none; -ERANGE when @p size is too small; or
+ *         another negative errno.
+ */
+FST3FS_API int fst3fs_mount_point(const char *path, char *buf, size_t size);
+
+#ifdef __cplusplus
+}
+#endif
+
+#endif
