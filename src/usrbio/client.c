@@ -1,0 +1,213 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "client.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "clock.h"
+#include "explain.h"
+#include "registrar.h"
+
+void usrbio_client_hold(struct usrbio_client *c)
+{
+	pthread_mutex_lock(&c->lock);
+	c->refs++;
+	pthread_mutex_unlock(&c->lock);
+}
+
+static void client_free(struct usrbio_client *c)
+{
+	free(c->mount);
+	free(c);
+}
+
+void usrbio_client_drop(struct usrbio_client *c)
+{
+	bool last;
+
+	pthread_mutex_lock(&c->lock);
+	last = --c->refs == 0;
+	pthread_mutex_unlock(&c->lock);
+	if (!last)
+		return;
+	pthread_cond_destroy(&c->done);
+	pthread_cond_destroy(&c->work);
+	pthread_mutex_destroy(&c->lock);
+	client_free(c);
+}
+
+static struct usrbio_client *client_new(const char *mount, uint32_t timeout_ms)
+{
+	struct usrbio_client *c = calloc(1, sizeof(*c));
+
+	if (!c)
+		return NULL;
+	c->mount = strdup(mount);
+	if (!c->mount) {
+		free(c);
+		return NULL;
+	}
+	pthread_mutex_init(&c->lock, NULL);
+	pthread_cond_init(&c->work, NULL);
+	pthread_cond_init(&c->done, NULL);
+	c->tail = &c->head;
+	c->refs = 1;
+	c->dir.fd = -1;
+	c->timeout_ms = timeout_ms;
+	c->pid = getpid();
+	return c;
+}
+
+static int command(struct usrbio_client *c, enum usrbio_op op, const char *key, const char *target,
+		   struct usrbio_link **out)
+{
+	struct usrbio_link *cmd = calloc(1, sizeof(*cmd));
+	int rc;
+
+	*out = NULL;
+	if (!cmd)
+		return -ENOMEM;
+	cmd->op = op;
+	strncpy(cmd->key, key, sizeof(cmd->key) - 1);
+	strncpy(cmd->target, target, sizeof(cmd->target) - 1);
+	rc = usrbio_registrar_call(c, &cmd);
+	if (rc == 0)
+		*out = cmd;
+	else
+		free(cmd);
+	return rc;
+}
+
+int usrbio_client_open(const char *mount, uint32_t timeout_ms, struct usrbio_client **out, struct fst3fs_error *err)
+{
+	struct usrbio_client *c = client_new(mount, timeout_ms);
+	struct usrbio_link *cmd;
+	int rc;
+
+	if (!c)
+		return fst3fs_err_set(err, -ENOMEM, "no memory for a USRBIO client");
+	usrbio_shm_sweep();
+	rc = usrbio_registrar_start(c);
+	if (rc < 0) {
+		usrbio_client_drop(c);
+		return fst3fs_err_set(err, rc, "cannot start a thread: %s", fst3fs_strerror(rc));
+	}
+	rc = command(c, USRBIO_OP_OPEN, "", "", &cmd);
+	free(cmd);
+	if (rc < 0) {
+		usrbio_client_close(c, 0);
+		return usrbio_explain_open(err, mount, rc == -ENOTDIR ? -ENOENT : rc, timeout_ms);
+	}
+	*out = c;
+	return 0;
+}
+
+bool usrbio_client_close(struct usrbio_client *c, uint64_t deadline_ns)
+{
+	struct timespec deadline = fst3fs_timespec(deadline_ns);
+	bool ended;
+	int rc = 0;
+
+	if (!c)
+		return true;
+	/* In a child made by fork() there is no thread, and the lock may have been anybody's at that moment. */
+	if (c->pid != getpid()) {
+		client_free(c);
+		return true;
+	}
+	pthread_mutex_lock(&c->lock);
+	c->closing = true;
+	c->notify = NULL;
+	pthread_cond_signal(&c->work);
+	while (!c->ended && deadline_ns && rc == 0)
+		rc = pthread_cond_clockwait(&c->done, &c->lock, CLOCK_MONOTONIC, &deadline);
+	ended = c->ended;
+	pthread_mutex_unlock(&c->lock);
+	usrbio_client_drop(c);
+	return ended;
+}
+
+int usrbio_client_probe(struct usrbio_client *c, sem_t *notify)
+{
+	int rc;
+
+	pthread_mutex_lock(&c->lock);
+	rc = c->probe_rc;
+	if (rc == 0) {
+		c->notify = notify;
+		c->look = true;
+		pthread_cond_signal(&c->work);
+	}
+	pthread_mutex_unlock(&c->lock);
+	return rc;
+}
+
+void usrbio_client_unnotify(struct usrbio_client *c, const sem_t *sem)
+{
+	pthread_mutex_lock(&c->lock);
+	if (c->notify == sem)
+		c->notify = NULL;
+	pthread_mutex_unlock(&c->lock);
+}
+
+int usrbio_client_link(struct usrbio_client *c, const char *key, const char *target, struct usrbio_link **out,
+		       struct fst3fs_error *err)
+{
+	int rc = command(c, USRBIO_OP_LINK, key, target, out);
+
+	return rc < 0 ? usrbio_explain_link(err, c->mount, rc, c->timeout_ms) : 0;
+}
+
+void usrbio_client_unlink(struct usrbio_client *c, struct usrbio_link *link, bool wait)
+{
+	if (!link)
+		return;
+	link->op = USRBIO_OP_UNLINK;
+	if (!wait) {
+		usrbio_registrar_post(c, link);
+		return;
+	}
+	link->state = USRBIO_IDLE;
+	usrbio_registrar_call(c, &link);
+	free(link);
+}
+
+void usrbio_link_forget(struct usrbio_link *link)
+{
+	free(link);
+}
+
+int usrbio_client_readlink(struct usrbio_client *c, const char *key, char *out, size_t size)
+{
+	struct usrbio_link *cmd;
+	int rc = command(c, USRBIO_OP_READLINK, key, "", &cmd);
+
+	if (rc == 0) {
+		if (strlen(cmd->target) < size)
+			strcpy(out, cmd->target);
+		else
+			rc = -ENAMETOOLONG;
+	}
+	free(cmd);
+	return rc;
+}
+
+int usrbio_client_submit_sem(struct usrbio_client *c, int priority, sem_t **out, struct fst3fs_error *err)
+{
+	const char *path = c->submit[priority < 0 ? 0 : priority > 0 ? 2 : 1];
+	const size_t prefix = strlen(USRBIO_SHM_DIR "/sem.");
+	char name[USRBIO_SHM_PATH_SIZE];
+	sem_t *sem;
+
+	if (!path[0])
+		return fst3fs_err_set(err, -ENOTSUP, "%s has no rings of this priority", c->mount);
+	name[0] = '/';
+	strcpy(name + 1, path + prefix);
+	sem = sem_open(name, 0);
+	if (sem == SEM_FAILED)
+		return usrbio_explain_sem(err, c->mount, -errno, path);
+	*out = sem;
+	return 0;
+}

@@ -1,0 +1,223 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "registrar.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "clock.h"
+#include "pool.h"
+#include "wire.h"
+
+static const char *const submit_names[3] = {"submit-ios.ph", "submit-ios", "submit-ios.pl"};
+
+static int read_link(int dir, const char *key, char *out, size_t size)
+{
+	ssize_t n = readlinkat(dir, key, out, size);
+
+	if (n < 0)
+		return -errno;
+	if (n == 0 || (size_t)n >= size)
+		return -ENAMETOOLONG;
+	out[n] = '\0';
+	return 0;
+}
+
+static int open_dir(struct usrbio_client *c)
+{
+	char *path;
+	int fd, rc;
+
+	if (asprintf(&path, "%s/" USRBIO_IOVS_DIR, c->mount) < 0)
+		return -ENOMEM;
+	fd = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	rc = fd < 0 ? -errno : 0;
+	free(path);
+	if (rc == 0)
+		usrbio_fork_guard(&c->dir, fd);
+	return rc;
+}
+
+static bool is_semaphore(const char *path)
+{
+	return usrbio_shm_path_ok(path) && strncmp(path, USRBIO_SHM_DIR "/sem.", strlen(USRBIO_SHM_DIR "/sem.")) == 0;
+}
+
+/* Notes the semaphore of one priority, if there is one. */
+static int read_submit(struct usrbio_client *c, int i)
+{
+	char *path = c->submit[i];
+	int rc = read_link(c->dir.fd, submit_names[i], path, sizeof(c->submit[i]));
+	bool absent = rc == -ENOENT || rc == -EINVAL; /* no such name; not a link */
+
+	if (rc < 0 || !is_semaphore(path))
+		path[0] = '\0';
+	return absent ? 0 : rc;
+}
+
+static int do_open(struct usrbio_client *c)
+{
+	int rc = open_dir(c);
+
+	for (int i = 0; i < 3 && rc == 0; i++)
+		rc = read_submit(c, i);
+	if (rc == 0 && !c->submit[1][0])
+		rc = -ENOTSUP;
+	return rc;
+}
+
+static int run(struct usrbio_client *c, struct usrbio_link *cmd)
+{
+	switch (cmd->op) {
+	case USRBIO_OP_OPEN:
+		return do_open(c);
+	case USRBIO_OP_LINK:
+		return symlinkat(cmd->target, c->dir.fd, cmd->key) < 0 ? -errno : 0;
+	case USRBIO_OP_UNLINK:
+		/* On a read-only mount this gives EROFS, and the registration ends with the directory fd. */
+		return unlinkat(c->dir.fd, cmd->key, 0) < 0 ? -errno : 0;
+	case USRBIO_OP_READLINK:
+		return read_link(c->dir.fd, cmd->key, cmd->target, sizeof(cmd->target));
+	}
+	return -EINVAL;
+}
+
+static void enqueue(struct usrbio_client *c, struct usrbio_link *cmd)
+{
+	cmd->state = USRBIO_QUEUED;
+	cmd->next = NULL;
+	*c->tail = cmd;
+	c->tail = &cmd->next;
+	pthread_cond_signal(&c->work);
+}
+
+/* False when the thread has it already. */
+static bool dequeue(struct usrbio_client *c, struct usrbio_link *cmd)
+{
+	for (struct usrbio_link **at = &c->head; *at; at = &(*at)->next) {
+		if (*at != cmd)
+			continue;
+		*at = cmd->next;
+		if (c->tail == &cmd->next)
+			c->tail = at;
+		return true;
+	}
+	return false;
+}
+
+/* Runs the oldest command. The lock is held before and after, and not during the call that may hang. */
+static void run_next(struct usrbio_client *c)
+{
+	struct usrbio_link *cmd = c->head;
+	int rc;
+
+	dequeue(c, cmd);
+	cmd->state = USRBIO_RUNNING;
+	pthread_mutex_unlock(&c->lock);
+	rc = run(c, cmd);
+	pthread_mutex_lock(&c->lock);
+	cmd->rc = rc;
+	if (!cmd->orphan) {
+		cmd->state = USRBIO_DONE;
+		pthread_cond_broadcast(&c->done);
+	} else if (cmd->op == USRBIO_OP_LINK && rc == 0) {
+		cmd->op = USRBIO_OP_UNLINK;
+		enqueue(c, cmd);
+	} else {
+		free(cmd);
+	}
+}
+
+/* Asks for something that no kernel cache can answer. */
+static void look(struct usrbio_client *c)
+{
+	char target[USRBIO_SHM_PATH_SIZE];
+	int rc;
+
+	pthread_mutex_unlock(&c->lock);
+	rc = read_link(c->dir.fd, submit_names[1], target, sizeof(target));
+	pthread_mutex_lock(&c->lock);
+	c->look = false;
+	/* What the kernel says of a connection that was cut, whatever the moment. */
+	c->probe_rc = rc == -ECONNABORTED ? -ENOTCONN : rc;
+	if (rc < 0 && c->notify)
+		sem_post(c->notify);
+}
+
+static void *registrar_main(void *arg)
+{
+	struct usrbio_client *c = arg;
+
+	pthread_mutex_lock(&c->lock);
+	/* What is queued is done before the end: deregistering by name is exact, while the daemon may see the same
+	 * owner in clients of another pid namespace. */
+	while (c->head || !c->closing) {
+		if (c->head)
+			run_next(c);
+		else if (c->look)
+			look(c);
+		else
+			pthread_cond_wait(&c->work, &c->lock);
+	}
+	usrbio_fork_unguard(&c->dir);
+	c->ended = true;
+	pthread_cond_broadcast(&c->done);
+	pthread_mutex_unlock(&c->lock);
+	usrbio_client_drop(c);
+	return NULL;
+}
+
+int usrbio_registrar_start(struct usrbio_client *c)
+{
+	int rc;
+
+	usrbio_client_hold(c);
+	rc = fst3fs_thread_detach("usrbio-reg", registrar_main, c);
+	if (rc < 0)
+		usrbio_client_drop(c);
+	return rc;
+}
+
+int usrbio_registrar_call(struct usrbio_client *c, struct usrbio_link **cmd)
+{
+	struct timespec deadline = fst3fs_timespec(fst3fs_now_ns() + c->timeout_ms * FST3FS_NS_PER_MS);
+	int rc = 0;
+
+	if (c->pid != getpid())
+		return -ECHILD;
+	pthread_mutex_lock(&c->lock);
+	if (c->closing) {
+		pthread_mutex_unlock(&c->lock);
+		return -ENOTCONN;
+	}
+	enqueue(c, *cmd);
+	while ((*cmd)->state != USRBIO_DONE && rc == 0)
+		rc = pthread_cond_clockwait(&c->done, &c->lock, CLOCK_MONOTONIC, &deadline);
+	if ((*cmd)->state == USRBIO_DONE) {
+		rc = (*cmd)->rc;
+	} else {
+		rc = -ETIMEDOUT;
+		/* An unlink that nobody waits for is still wanted. */
+		if ((*cmd)->op != USRBIO_OP_UNLINK && dequeue(c, *cmd))
+			free(*cmd);
+		else
+			(*cmd)->orphan = true;
+		*cmd = NULL;
+	}
+	pthread_mutex_unlock(&c->lock);
+	return rc;
+}
+
+void usrbio_registrar_post(struct usrbio_client *c, struct usrbio_link *cmd)
+{
+	pthread_mutex_lock(&c->lock);
+	cmd->orphan = true;
+	if (c->ended)
+		free(cmd); /* and what it registered is gone with the directory fd */
+	else
+		enqueue(c, cmd);
+	pthread_mutex_unlock(&c->lock);
+}
