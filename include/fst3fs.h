@@ -102,7 +102,7 @@ FST3FS_API void fst3fs_options_init(struct fst3fs_options *o);
 /**
  * Makes a reader. Strings are copied. Undone by: fst3fs_close().
  *
- * With a mount point that is 3FS it registers its buffer with the daemon; when that cannot be done, the reader reads
+ * With a mount point on 3FS it registers its buffer with the daemon, or fails. With one that is not on 3FS it reads
  * through the operating system and says so in the log, unless `require_usrbio` is set.
  *
  * @param out  Receives the reader; untouched on failure.

@@ -45,12 +45,13 @@ struct fst3fs_region {
 	const struct fst3fs_io_ops *ops;
 	uint8_t *base;
 	size_t size;
+	size_t block; /* no request crosses a multiple of this offset; 0 = one block */
 };
 
 struct fst3fs_io_config {
 	const char *mount_point; /* "" for none */
 	const char *sdk_path;
-	int entries; /* most requests in flight at a time */
+	int entries; /* most requests in flight at a time; 0 = none, the transport is wanted for its regions alone */
 	uint32_t timeout_ms;
 	struct fst3fs_waker *waker; /* the transport may lend it a semaphore while it opens */
 	const struct fst3fs_log *log;
@@ -86,6 +87,9 @@ struct fst3fs_io_ops {
 	/* Optional. Called now and then while nothing lands: 0, or a negative errno when the far side is gone. May not
 	 * block. */
 	int (*probe)(struct fst3fs_io *io);
+	/* Optional. What a request's negative result means to a user of this transport, or NULL when strerror says it
+	 * all. */
+	const char *(*explain)(int code);
 };
 
 struct fst3fs_io {

@@ -1,0 +1,172 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Host memory: memcpy, on the engine's thread and, when pieces land faster than it can copy, on helpers beside it.
+ */
+#include <errno.h>
+#include <pthread.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "dev.h"
+#include "pool.h"
+
+struct dev_host {
+	struct fst3fs_dev dev;
+	struct fst3fs_pool *helpers;
+	int max_helpers;
+	struct fst3fs_waker *waker;
+	pthread_mutex_t lock;
+	int busy; /* copies that helpers have and have not finished */
+	struct fst3fs_dev_copy *done;
+};
+
+/* A helper's part. */
+struct job {
+	struct fst3fs_task task;
+	struct dev_host *host;
+	struct fst3fs_dev_copy *copy;
+};
+
+static void copy_bytes(const struct fst3fs_dev_copy *copy)
+{
+	memcpy((void *)(uintptr_t)copy->dst, copy->src, copy->length);
+}
+
+/* Under the lock. */
+static void push_done(struct dev_host *host, struct fst3fs_dev_copy *copy)
+{
+	copy->status = 0;
+	copy->next = host->done;
+	host->done = copy;
+}
+
+static void job_run(struct fst3fs_task *task)
+{
+	struct job *job = (struct job *)task;
+	struct dev_host *host = job->host;
+	struct fst3fs_dev_copy *copy = job->copy;
+
+	free(job);
+	copy_bytes(copy);
+	pthread_mutex_lock(&host->lock);
+	push_done(host, copy);
+	host->busy--;
+	/* Inside the lock: once this copy has been reaped the device may be closed. */
+	fst3fs_waker_post(host->waker);
+	pthread_mutex_unlock(&host->lock);
+}
+
+/* ------------------------------------------------------------------ the table's functions */
+
+static int host_match(uint64_t address, int *ordinal, struct fst3fs_error *err)
+{
+	(void)address; /* asked last: what is nobody else's is the host's */
+	(void)err;
+	*ordinal = 0;
+	return 1;
+}
+
+static void host_close(struct fst3fs_dev *dev, bool given_up)
+{
+	struct dev_host *host = (struct dev_host *)dev;
+
+	(void)given_up; /* a memcpy always ends */
+	fst3fs_pool_leave(host->helpers, UINT64_MAX / 2);
+	pthread_mutex_destroy(&host->lock);
+	free(host);
+}
+
+static int host_open(int ordinal, const struct fst3fs_dev_config *config, struct fst3fs_dev **out,
+		     struct fst3fs_error *err)
+{
+	struct dev_host *host = calloc(1, sizeof(*host));
+	long cpus = sysconf(_SC_NPROCESSORS_ONLN);
+
+	/* One thread copies a few GB/s; half of the processors, eight at most, exceed any link there is. */
+	if (host) {
+		host->max_helpers = cpus >= 16 ? 8 : cpus >= 2 ? (int)(cpus / 2) : 0;
+		host->helpers = fst3fs_pool_new("fst3fs-copy", host->max_helpers);
+	}
+	if (!host || !host->helpers) {
+		free(host);
+		return fst3fs_err_set(err, -ENOMEM, "no memory for a device");
+	}
+	host->dev = (struct fst3fs_dev){.ops = &fst3fs_dev_host, .ordinal = ordinal, .name = "host"};
+	host->waker = config->waker;
+	pthread_mutex_init(&host->lock, NULL);
+	*out = &host->dev;
+	return 0;
+}
+
+/* Gives the copy to a helper when one is idle; false when none is to be had. */
+static bool delegate(struct dev_host *host, struct fst3fs_dev_copy *copy)
+{
+	struct job *job;
+	bool idle;
+
+	pthread_mutex_lock(&host->lock);
+	idle = host->busy < host->max_helpers;
+	host->busy += idle;
+	pthread_mutex_unlock(&host->lock);
+	if (!idle)
+		return false;
+	job = malloc(sizeof(*job));
+	if (job) {
+		*job = (struct job){.task.run = job_run, .host = host, .copy = copy};
+		if (fst3fs_pool_run(host->helpers, &job->task) == 0)
+			return true;
+		free(job);
+	}
+	pthread_mutex_lock(&host->lock);
+	host->busy--;
+	pthread_mutex_unlock(&host->lock);
+	return false;
+}
+
+static int host_copy(struct fst3fs_dev *dev, struct fst3fs_dev_copy *copy, bool wait, struct fst3fs_error *err)
+{
+	struct dev_host *host = (struct dev_host *)dev;
+
+	(void)err;
+	if (!wait && delegate(host, copy))
+		return 0;
+	copy_bytes(copy);
+	pthread_mutex_lock(&host->lock);
+	push_done(host, copy);
+	pthread_mutex_unlock(&host->lock);
+	return 0;
+}
+
+static int host_reap(struct fst3fs_dev *dev, struct fst3fs_dev_copy **out, int max, struct fst3fs_error *err)
+{
+	struct dev_host *host = (struct dev_host *)dev;
+	int n = 0;
+
+	(void)err;
+	pthread_mutex_lock(&host->lock);
+	while (n < max && host->done) {
+		out[n++] = host->done;
+		host->done = host->done->next;
+	}
+	pthread_mutex_unlock(&host->lock);
+	return n;
+}
+
+static int host_page_locked(const struct fst3fs_dev *dev)
+{
+	(void)dev;
+	return -1;
+}
+
+const struct fst3fs_dev_ops fst3fs_dev_host = {
+	.size = sizeof(struct fst3fs_dev_ops),
+	.name = "host",
+	.descr = "memcpy",
+	.match = host_match,
+	.open = host_open,
+	.close = host_close,
+	.copy = host_copy,
+	.reap = host_reap,
+	.page_locked = host_page_locked,
+};

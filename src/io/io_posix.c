@@ -1,0 +1,184 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * pread on any file system. A few threads read; each request is one task of theirs.
+ *
+ * Some threads may hang in the kernel when the transport is given up: then they, the pool and this structure stay until
+ * they come back, and the engine keeps the memory that they read into.
+ */
+#include <errno.h>
+#include <pthread.h>
+#include <stdlib.h>
+#include <sys/mman.h>
+#include <unistd.h>
+
+#include "io.h"
+#include "pool.h"
+
+/* Enough to keep a local disk or a network file system busy; each takes one processor at most. */
+#define THREADS 8
+
+struct io_posix {
+	struct fst3fs_io io;
+	struct fst3fs_pool *pool;
+	struct fst3fs_waker *waker;
+	pthread_mutex_t lock;
+	struct fst3fs_io_req *landed, **landed_end;
+};
+
+/* One request on its way to a thread. */
+struct job {
+	struct fst3fs_task task;
+	struct io_posix *io;
+	struct fst3fs_io_req *req;
+};
+
+/* ------------------------------------------------------------------ on the pool's threads */
+
+static int64_t read_all(const struct fst3fs_io_req *req)
+{
+	uint64_t have = 0;
+
+	while (have < req->length) {
+		ssize_t n =
+			pread(req->file->fd, (char *)req->buf + have, req->length - have, (off_t)(req->offset + have));
+
+		if (n < 0 && errno == EINTR)
+			continue;
+		if (n < 0)
+			return -errno;
+		if (n == 0)
+			break;
+		have += (uint64_t)n;
+	}
+	return (int64_t)have;
+}
+
+static void job_run(struct fst3fs_task *task)
+{
+	struct job *job = (struct job *)task;
+	struct io_posix *p = job->io;
+	struct fst3fs_io_req *req = job->req;
+
+	req->result = read_all(req);
+	free(job);
+	pthread_mutex_lock(&p->lock);
+	req->next = NULL;
+	*p->landed_end = req;
+	p->landed_end = &req->next;
+	/* Inside the lock: once the request has been reaped and the transport closed, neither may be touched. */
+	fst3fs_waker_post(p->waker);
+	pthread_mutex_unlock(&p->lock);
+}
+
+/* ------------------------------------------------------------------ the table's functions */
+
+static void posix_close(struct fst3fs_io *io, bool given_up, uint64_t deadline_ns)
+{
+	struct io_posix *p = (struct io_posix *)io;
+
+	(void)deadline_ns;
+	/* Without requests in flight the threads are idle, and end at once. */
+	fst3fs_pool_leave(p->pool, given_up ? 0 : UINT64_MAX / 2);
+	if (given_up)
+		return;
+	pthread_mutex_destroy(&p->lock);
+	free(p);
+}
+
+static int posix_open(const struct fst3fs_io_config *config, struct fst3fs_io **out, struct fst3fs_error *err)
+{
+	struct io_posix *p = calloc(1, sizeof(*p));
+
+	if (p)
+		p->pool = fst3fs_pool_new("fst3fs-pread", THREADS);
+	if (!p || !p->pool) {
+		free(p);
+		return fst3fs_err_set(err, -ENOMEM, "no memory for a transport");
+	}
+	p->io.ops = &fst3fs_io_posix;
+	p->waker = config->waker;
+	p->landed_end = &p->landed;
+	pthread_mutex_init(&p->lock, NULL);
+	*out = &p->io;
+	return 0;
+}
+
+static const char *posix_client(const struct fst3fs_io *io)
+{
+	(void)io;
+	return "";
+}
+
+static int posix_region_new(struct fst3fs_io *io, size_t size, size_t block_size, int numa, struct fst3fs_region **out,
+			    struct fst3fs_error *err)
+{
+	struct fst3fs_region *region = calloc(1, sizeof(*region));
+	size_t page = (size_t)sysconf(_SC_PAGESIZE);
+
+	(void)io;
+	(void)block_size; /* nobody registers this memory block by block */
+	(void)numa;	  /* the first touch decides, and that is the reading thread's */
+	if (!region)
+		return fst3fs_err_set(err, -ENOMEM, "no memory for a buffer");
+	region->ops = &fst3fs_io_posix;
+	region->size = (size + page - 1) / page * page;
+	region->base = mmap(NULL, region->size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+	if (region->base == MAP_FAILED) {
+		int rc = -errno;
+
+		free(region);
+		return fst3fs_err_set(err, rc, "no memory for a buffer of %zu bytes: %s", size, fst3fs_strerror(rc));
+	}
+	*out = region;
+	return 0;
+}
+
+static void posix_region_free(struct fst3fs_region *region)
+{
+	munmap(region->base, region->size);
+	free(region);
+}
+
+static int posix_start(struct fst3fs_io *io, struct fst3fs_io_req *req)
+{
+	struct io_posix *p = (struct io_posix *)io;
+	struct job *job = malloc(sizeof(*job));
+	int rc;
+
+	if (!job)
+		return -ENOMEM;
+	*job = (struct job){.task.run = job_run, .io = p, .req = req};
+	rc = fst3fs_pool_run(p->pool, &job->task);
+	if (rc < 0)
+		free(job);
+	return rc;
+}
+
+static int posix_reap(struct fst3fs_io *io, struct fst3fs_io_req **out, int max)
+{
+	struct io_posix *p = (struct io_posix *)io;
+	int n = 0;
+
+	pthread_mutex_lock(&p->lock);
+	while (n < max && p->landed) {
+		out[n++] = p->landed;
+		p->landed = p->landed->next;
+	}
+	if (!p->landed)
+		p->landed_end = &p->landed;
+	pthread_mutex_unlock(&p->lock);
+	return n;
+}
+
+const struct fst3fs_io_ops fst3fs_io_posix = {
+	.size = sizeof(struct fst3fs_io_ops),
+	.name = "posix",
+	.descr = "pread on any file system",
+	.open = posix_open,
+	.close = posix_close,
+	.client = posix_client,
+	.region_new = posix_region_new,
+	.region_free = posix_region_free,
+	.start = posix_start,
+	.reap = posix_reap,
+};

@@ -1,0 +1,184 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* From landed to done: what a transport has read goes to its device, and what a device has copied is delivered. */
+#include <errno.h>
+#include <inttypes.h>
+
+#include "clock.h"
+#include "engine.h"
+
+enum { BATCH = 64 };
+
+static struct fst3fs_slot *slot_of_copy(struct fst3fs_dev_copy *copy)
+{
+	return (struct fst3fs_slot *)((char *)copy - offsetof(struct fst3fs_slot, copy));
+}
+
+/* The slot's piece is out of its hands, delivered or not. */
+static void release_slot(struct fst3fs_reader *r, struct fst3fs_slot *slot, bool delivered)
+{
+	struct fst3fs_entry *e = slot->entry;
+
+	if (delivered && e->status == 0) {
+		e->delivered += slot->req.length;
+		r->count.bytes += slot->req.length;
+		if (slot->io == r->session->posix)
+			r->count.bytes_posix += slot->req.length;
+		if (slot->direct)
+			r->count.bytes_direct += slot->req.length;
+	}
+	e->busy--;
+	e->call->busy--;
+	e->call->progress_ns = fst3fs_now_ns();
+	fst3fs_slot_give(r->session, slot);
+	fst3fs_entry_settle(r, e);
+}
+
+static void fail_slot(struct fst3fs_reader *r, struct fst3fs_slot *slot, struct fst3fs_error *why)
+{
+	why->offset = (int64_t)slot->req.offset;
+	fst3fs_entry_fail(r, slot->entry, why); /* the slot still holds the range, so it does not settle yet */
+	release_slot(r, slot, false);
+}
+
+static void describe_failure(const struct fst3fs_slot *slot, struct fst3fs_error *err)
+{
+	const struct fst3fs_io_req *req = &slot->req;
+	const struct fst3fs_io_ops *ops = slot->io->ops;
+	int code = (int)req->result;
+	const char *hint = ops->explain && req->result < 0 ? ops->explain(code) : NULL;
+
+	fst3fs_err_reset(err);
+	if (req->result < 0)
+		fst3fs_err_set(err, code, "reading %" PRIu64 " bytes at offset %" PRIu64 " (%s): %s%s%s", req->length,
+			       req->offset, ops->name, fst3fs_strerror(code), hint ? ": " : "", hint ? hint : "");
+	else if ((uint64_t)req->result < req->length)
+		fst3fs_err_set(err, -EIO,
+			       "short read at offset %" PRIu64 " (%s): %" PRId64 " of %" PRIu64
+			       " bytes, although the file goes on (a hole, a lost chunk, or a file being truncated)",
+			       req->offset, ops->name, req->result, req->length);
+	else
+		fst3fs_err_set(err, -EPROTO, "at offset %" PRIu64 " (%s): %" PRId64 " bytes for a request of %" PRIu64,
+			       req->offset, ops->name, req->result, req->length);
+}
+
+static void start_copy(struct fst3fs_reader *r, struct fst3fs_slot *slot, bool wait)
+{
+	struct fst3fs_dev *dev = slot->entry->dev;
+	struct fst3fs_error err;
+
+	slot->copy = (struct fst3fs_dev_copy){
+		.dst = slot->dst, .src = slot->req.buf, .length = slot->req.length, .dev = dev};
+	slot->state = FST3FS_SLOT_COPYING;
+	r->session->copying++;
+	fst3fs_err_reset(&err);
+	if (dev->ops->copy(dev, &slot->copy, wait, &err) < 0) {
+		r->session->copying--;
+		fail_slot(r, slot, &err);
+	}
+}
+
+static void land(struct fst3fs_reader *r, struct fst3fs_slot *slot)
+{
+	struct fst3fs_entry *e = slot->entry;
+	struct fst3fs_error err;
+
+	r->session->reading--;
+	if (slot->io == r->session->posix)
+		r->session->reading_posix--;
+	slot->state = FST3FS_SLOT_LANDED;
+	if (slot->req.result < 0 || (uint64_t)slot->req.result != slot->req.length) {
+		describe_failure(slot, &err);
+		fail_slot(r, slot, &err);
+	} else if (e->status < 0 || !slot->dst || slot->direct) {
+		release_slot(r, slot, true);
+	} else if (e->call->in_turn) {
+		slot->next = e->call->landed;
+		e->call->landed = slot;
+	} else {
+		start_copy(r, slot, false);
+	}
+}
+
+static int collect_io(struct fst3fs_reader *r, struct fst3fs_io *io, struct fst3fs_error *err)
+{
+	struct fst3fs_io_req *done[BATCH];
+	int n, moved = 0;
+
+	if (!io)
+		return 0;
+	do {
+		n = io->ops->reap(io, done, BATCH);
+		if (n < 0)
+			return fst3fs_err_set(err, n, "%s: the other side of the ring wrote nonsense", io->ops->name);
+		for (int i = 0; i < n; i++)
+			land(r, (struct fst3fs_slot *)done[i]);
+		moved |= n > 0;
+	} while (n == BATCH);
+	return moved;
+}
+
+static int collect_dev(struct fst3fs_reader *r, struct fst3fs_dev *dev)
+{
+	struct fst3fs_dev_copy *done[BATCH];
+	struct fst3fs_error err;
+	int n, moved = 0;
+
+	do {
+		fst3fs_err_reset(&err);
+		n = dev->ops->reap(dev, done, BATCH, &err);
+		for (int i = 0; i < n; i++) {
+			struct fst3fs_slot *slot = slot_of_copy(done[i]);
+
+			r->session->copying--;
+			if (done[i]->status < 0) {
+				fst3fs_err_set(&err, done[i]->status, "copy to %s failed", dev->name);
+				fail_slot(r, slot, &err);
+			} else {
+				release_slot(r, slot, true);
+			}
+		}
+		moved |= n > 0;
+	} while (n == BATCH);
+	return moved;
+}
+
+int fst3fs_collect(struct fst3fs_reader *r, struct fst3fs_error *err)
+{
+	struct fst3fs_session *s = r->session;
+	int moved = 0;
+
+	for (unsigned i = 0; s->copying > 0 && i < s->ndevs; i++)
+		moved |= collect_dev(r, s->devs[i]);
+	if (s->reading > 0) {
+		struct fst3fs_io *const ios[] = {s->main, s->posix};
+
+		for (int i = 0; i < 2; i++) {
+			int rc = collect_io(r, ios[i], err);
+
+			if (rc < 0)
+				return rc;
+			moved |= rc;
+		}
+	}
+	return moved;
+}
+
+bool fst3fs_copy_turn(struct fst3fs_reader *r, struct fst3fs_call *c)
+{
+	struct fst3fs_slot *landed = c->landed;
+
+	/* Alone in the reader: what is being read is this call's. */
+	if (!landed || r->session->reading > 0)
+		return false;
+	c->landed = NULL;
+	while (landed) {
+		struct fst3fs_slot *next = landed->next;
+
+		if (landed->entry->status < 0)
+			release_slot(r, landed, false);
+		else
+			start_copy(r, landed, true);
+		landed = next;
+	}
+	return true;
+}

@@ -1,0 +1,71 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Giving up. There is no way to cancel a request: the daemon writes into the buffer whenever the read arrives. So a
+ * buffer with requests that do not come back is never used again; the next call gets a fresh one.
+ */
+#include <errno.h>
+#include <stdio.h>
+
+#include "clock.h"
+#include "engine.h"
+
+/* Copies read from the buffer and end by themselves; a GPU that hangs is waited for no longer than storage is. */
+static void finish_copies(struct fst3fs_reader *r)
+{
+	struct fst3fs_session *s = r->session;
+	uint64_t deadline = fst3fs_now_ns() + r->timeout_ms * FST3FS_NS_PER_MS;
+	struct fst3fs_error err;
+
+	while (s->copying > 0 && fst3fs_now_ns() < deadline) {
+		fst3fs_err_reset(&err);
+		if (fst3fs_collect(r, &err) == 0)
+			fst3fs_waker_wait(&s->waker, fst3fs_now_ns() + 10 * FST3FS_NS_PER_MS);
+		else if (err.code)
+			break; /* the ring is broken as well; its copies have been reaped before it was looked at */
+	}
+}
+
+/* What is still being read or copied is nobody's any more: its ranges can end. */
+static void disown_slots(struct fst3fs_session *s)
+{
+	for (uint32_t i = 0; i < s->layout.slots; i++) {
+		struct fst3fs_slot *slot = &s->slots[i];
+		struct fst3fs_entry *e = slot->entry;
+
+		if (!e)
+			continue;
+		if (slot->direct && slot->state == FST3FS_SLOT_READING && e->memory)
+			e->memory->lost = true;
+		e->busy--;
+		e->call->busy--;
+		e->call->landed = NULL;
+		slot->entry = NULL;
+	}
+}
+
+static void fail_calls(struct fst3fs_reader *r, struct fst3fs_call *c, const struct fst3fs_error *why)
+{
+	struct fst3fs_error other;
+
+	fst3fs_err_reset(&other);
+	fst3fs_err_set(&other, c->interrupted_ns ? -ECANCELED : why->code,
+		       "given up together with another read of this reader: %.600s", why->text);
+	c->given_up = true;
+	fst3fs_call_fail(r, c, why);
+	while (r->active)
+		fst3fs_call_fail(r, r->active, &other);
+}
+
+void fst3fs_give_up(struct fst3fs_reader *r, struct fst3fs_call *c, const struct fst3fs_error *why)
+{
+	struct fst3fs_session *s = r->session;
+
+	finish_copies(r);
+	disown_slots(s);
+	fail_calls(r, c, why);
+	r->session = NULL;
+	r->count.given_up++;
+	/* Nothing here waits for the mount: closing files and deregistering is left to other threads. */
+	fst3fs_files_drop(r->files, 0);
+	fst3fs_session_free(s, true, 0);
+}

@@ -1,0 +1,314 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Headers of many files, several at a time, through the operating system: one open and one read for each. The read is a
+ * guess that holds the length and, for all but very long headers, the JSON as well.
+ */
+#include <errno.h>
+#include <pthread.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "clock.h"
+#include "header.h"
+#include "reader_i.h"
+
+/* One request of the FUSE kernel module's default readahead; published models have headers of 1 to 100 KB. */
+#define GUESS_BYTES (128u << 10)
+/* How often the caller looks whether it was interrupted. */
+#define GLANCE_NS (100 * FST3FS_NS_PER_MS)
+
+/* One call of fst3fs_read_headers, shared by its threads. Lives until the last of them has let go. */
+struct batch {
+	pthread_mutex_t lock;
+	pthread_cond_t moved;
+	struct fst3fs_reader *reader; /* a reference */
+	char **paths;		      /* copies: a thread that hangs may outlive the call */
+	struct fst3fs_header *headers;
+	size_t count, next, done;
+	unsigned refs;
+	size_t err_index;
+	struct fst3fs_error err;
+};
+
+/* One thread's part in a batch. */
+struct worker {
+	struct fst3fs_task task;
+	struct batch *batch; /* a reference */
+};
+
+/* ------------------------------------------------------------------ one file */
+
+/* Reads until `bytes` are there or the file ends; how many, or a negative errno. */
+static int64_t read_fully(int fd, uint8_t *to, size_t bytes, off_t offset)
+{
+	size_t have = 0;
+
+	while (have < bytes) {
+		ssize_t n = pread(fd, to + have, bytes - have, offset + (off_t)have);
+
+		if (n < 0 && errno == EINTR)
+			continue;
+		if (n < 0)
+			return -errno;
+		if (n == 0)
+			break;
+		have += (size_t)n;
+	}
+	return (int64_t)have;
+}
+
+/* Reads on behind the `have` bytes of `*buf` until the whole header is there. */
+static int read_rest(int fd, uint8_t **buf, size_t have, size_t total, struct fst3fs_error *err)
+{
+	uint8_t *larger = realloc(*buf, total + 1);
+	int64_t n;
+
+	if (!larger)
+		return fst3fs_err_set(err, -ENOMEM, "no memory for a header of %zu bytes", total);
+	*buf = larger;
+	n = read_fully(fd, larger + have, total - have, (off_t)have);
+	if (n < 0)
+		return fst3fs_err_set(err, (int)n, "reading the header: %s", fst3fs_strerror((int)n));
+	if ((size_t)n < total - have)
+		return fst3fs_err_set(err, -EIO, "short read inside the header: %zu of %zu bytes", have + (size_t)n,
+				      total);
+	return 0;
+}
+
+static int read_header(const struct fst3fs_file *file, struct fst3fs_header *out, struct fst3fs_error *err)
+{
+	uint64_t size = __atomic_load_n(&file->size, __ATOMIC_RELAXED), json_bytes = 0;
+	size_t guess = size < GUESS_BYTES ? (size_t)size : GUESS_BYTES, total;
+	uint8_t *buf = malloc(guess + 1);
+	int64_t have;
+	int rc;
+
+	if (!buf)
+		return fst3fs_err_set(err, -ENOMEM, "no memory for a header");
+	/* One pread as a rule: it is asked again only when it came back short. */
+	have = read_fully(file->io.fd, buf, guess, 0);
+	rc = have < 0 ? fst3fs_err_set(err, (int)have, "reading the header: %s", fst3fs_strerror((int)have)) : 0;
+	if (rc == 0)
+		rc = safetensors_check_prefix(buf, (size_t)have, size, &json_bytes, err);
+	total = SAFETENSORS_PREFIX_BYTES + (size_t)json_bytes;
+	if (rc == 0 && (size_t)have < total)
+		rc = read_rest(file->io.fd, &buf, (size_t)have, total, err);
+	if (rc == 0)
+		rc = safetensors_check_json(buf + SAFETENSORS_PREFIX_BYTES, (size_t)json_bytes, err);
+	if (rc < 0) {
+		free(buf);
+		return rc;
+	}
+	memmove(buf, buf + SAFETENSORS_PREFIX_BYTES, (size_t)json_bytes);
+	buf[json_bytes] = '\0';
+	*out = (struct fst3fs_header){.json = (char *)buf, .length = total, .file_size = size};
+	return 0;
+}
+
+/* ------------------------------------------------------------------ the batch */
+
+static void batch_unref(struct batch *b)
+{
+	bool last;
+
+	pthread_mutex_lock(&b->lock);
+	last = --b->refs == 0;
+	pthread_mutex_unlock(&b->lock);
+	if (!last)
+		return;
+	fst3fs_headers_free(b->headers, b->count);
+	free(b->headers);
+	for (size_t i = 0; i < b->count; i++)
+		free(b->paths[i]);
+	free(b->paths);
+	fst3fs_reader_unref(b->reader);
+	pthread_cond_destroy(&b->moved);
+	pthread_mutex_destroy(&b->lock);
+	free(b);
+}
+
+static void do_one(struct batch *b, size_t i)
+{
+	struct fst3fs_header header = {0};
+	struct fst3fs_file *file;
+	struct fst3fs_error err;
+	int rc;
+
+	fst3fs_err_reset(&err);
+	rc = fst3fs_files_get(b->reader->files, b->paths[i], &file, &err);
+	if (rc == 0) {
+		rc = read_header(file, &header, &err);
+		fst3fs_files_put(b->reader->files, file);
+	}
+	fst3fs_err_set_path(&err, b->paths[i]);
+	pthread_mutex_lock(&b->lock);
+	b->headers[i] = header;
+	b->done++;
+	if (rc < 0 && i < b->err_index) {
+		b->err = err;
+		b->err_index = i;
+	}
+	pthread_cond_signal(&b->moved);
+	pthread_mutex_unlock(&b->lock);
+}
+
+static void batch_run(struct batch *b)
+{
+	for (;;) {
+		size_t i;
+
+		pthread_mutex_lock(&b->lock);
+		i = b->next < b->count ? b->next++ : b->count;
+		pthread_mutex_unlock(&b->lock);
+		if (i == b->count)
+			return;
+		do_one(b, i);
+	}
+}
+
+static void worker_run(struct fst3fs_task *task)
+{
+	struct worker *w = (struct worker *)task;
+
+	batch_run(w->batch);
+	batch_unref(w->batch);
+	free(w);
+}
+
+static int start_worker(struct fst3fs_pool *pool, struct batch *b)
+{
+	struct worker *w = malloc(sizeof(*w));
+	int rc;
+
+	if (!w)
+		return -ENOMEM;
+	*w = (struct worker){.task.run = worker_run, .batch = b};
+	pthread_mutex_lock(&b->lock);
+	b->refs++;
+	pthread_mutex_unlock(&b->lock);
+	rc = fst3fs_pool_run(pool, &w->task);
+	if (rc < 0) {
+		batch_unref(b);
+		free(w);
+	}
+	return rc;
+}
+
+static struct batch *batch_new(struct fst3fs_reader *r, const char *const *paths, size_t n)
+{
+	struct batch *b = calloc(1, sizeof(*b));
+	bool ok;
+
+	if (!b)
+		return NULL;
+	pthread_mutex_init(&b->lock, NULL);
+	pthread_cond_init(&b->moved, NULL);
+	b->refs = 1;
+	b->err_index = SIZE_MAX;
+	b->count = n;
+	b->headers = calloc(n, sizeof(*b->headers));
+	b->paths = calloc(n, sizeof(*b->paths));
+	pthread_mutex_lock(&r->lock);
+	r->refs++;
+	pthread_mutex_unlock(&r->lock);
+	b->reader = r;
+	ok = b->headers && b->paths;
+	b->count = ok ? n : 0;
+	for (size_t i = 0; ok && i < n; i++)
+		ok = (b->paths[i] = strdup(paths[i])) != NULL;
+	if (ok)
+		return b;
+	batch_unref(b);
+	return NULL;
+}
+
+/* Waits until every file is done; 0, or why it stopped waiting. Under the batch's lock. */
+static int wait_for_all(struct batch *b, struct fst3fs_error *err)
+{
+	struct fst3fs_reader *r = b->reader;
+	uint64_t progress_ns = fst3fs_now_ns();
+	size_t seen = 0;
+
+	while (b->done < b->count) {
+		struct timespec ts = fst3fs_timespec(fst3fs_now_ns() + GLANCE_NS);
+		bool stop = false;
+
+		if (pthread_cond_clockwait(&b->moved, &b->lock, CLOCK_MONOTONIC, &ts) == ETIMEDOUT && r->interrupted) {
+			pthread_mutex_unlock(&b->lock);
+			stop = r->interrupted(r->interrupted_ctx) != 0;
+			pthread_mutex_lock(&b->lock);
+		}
+		if (stop)
+			return fst3fs_err_set(err, -EINTR, "interrupted");
+		if (b->done != seen) {
+			seen = b->done;
+			progress_ns = fst3fs_now_ns();
+		} else if (fst3fs_now_ns() - progress_ns >= r->timeout_ms * FST3FS_NS_PER_MS) {
+			return fst3fs_err_set(err, -ETIMEDOUT, "%zu of %zu headers were read, then none for %u ms",
+					      b->done, b->count, r->timeout_ms);
+		}
+	}
+	return 0;
+}
+
+static int run_batch(struct batch *b, int num_threads, struct fst3fs_header *out, struct fst3fs_error *err)
+{
+	struct fst3fs_pool *pool = fst3fs_pool_new("fst3fs-headers", num_threads);
+	int rc = pool ? 0 : -ENOMEM, started = 0;
+
+	while (rc == 0 && started < num_threads && (size_t)started < b->count) {
+		rc = start_worker(pool, b);
+		started += rc == 0;
+	}
+	rc = started > 0 ? 0 : fst3fs_err_set(err, rc, "cannot start a thread: %s", fst3fs_strerror(rc));
+	pthread_mutex_lock(&b->lock);
+	if (rc == 0)
+		rc = wait_for_all(b, err);
+	b->next = b->count; /* what has not begun will not */
+	for (size_t i = 0; i < b->count; i++) {
+		out[i] = b->headers[i];
+		b->headers[i].json = NULL; /* the caller's now */
+	}
+	if (rc == 0 && b->err_index != SIZE_MAX) {
+		rc = b->err.code;
+		if (err) {
+			*err = b->err;
+			err->index = (int64_t)b->err_index;
+		}
+	}
+	pthread_mutex_unlock(&b->lock);
+	/* Threads that are done end at once; one that hangs ends by itself. */
+	fst3fs_pool_leave(pool, rc == -ETIMEDOUT || rc == -EINTR ? 0 : fst3fs_now_ns() + FST3FS_NS_PER_S);
+	return rc;
+}
+
+int fst3fs_read_headers(struct fst3fs_reader *r, const char *const *paths, size_t n, int num_threads,
+			struct fst3fs_header *out, struct fst3fs_error *err)
+{
+	struct batch *b;
+	int rc;
+
+	memset(out, 0, n * sizeof(*out));
+	fst3fs_err_reset(err);
+	rc = fst3fs_reader_check(r, err);
+	if (rc < 0 || n == 0)
+		return rc;
+	if (num_threads < 1)
+		return fst3fs_err_set_kind(err, FST3FS_ERROR_VALUE, -EINVAL, "num_threads is %d, must be at least 1",
+					   num_threads);
+	b = batch_new(r, paths, n);
+	if (!b)
+		return fst3fs_err_set(err, -ENOMEM, "no memory for %zu paths", n);
+	rc = run_batch(b, num_threads, out, err);
+	batch_unref(b);
+	return rc;
+}
+
+void fst3fs_headers_free(struct fst3fs_header *headers, size_t n)
+{
+	for (size_t i = 0; i < n; i++) {
+		free(headers[i].json);
+		headers[i].json = NULL;
+	}
+}

@@ -1,0 +1,211 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Files are opened on threads of the reader's own, ahead of the requests: opening costs several round trips to a
+ * metadata server, many can be under way at once, and one that hangs in the kernel does not take the caller with it.
+ */
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+
+#include "clock.h"
+#include "engine.h"
+
+/* Ranges considered at a time, see call.c, and openings under way at a time for one call. */
+#define AHEAD 64
+#define OPENING_MAX 16
+
+struct fst3fs_open_job {
+	struct fst3fs_task task;
+	struct fst3fs_reader *reader; /* a reference */
+	struct fst3fs_entry *entry;   /* NULL once the call has ended without it; under the reader's lock */
+	dev_t mount_dev;	      /* of the session that wants the file; 0 without a transport of its own */
+	char path[];
+};
+
+/* Is this file on the mount that now stands where the session's stood? Then the session's is gone. */
+static bool mount_replaced(const struct fst3fs_open_job *job, const struct fst3fs_file *file)
+{
+	struct stat st;
+
+	return job->mount_dev && file->dev != job->mount_dev && stat(job->reader->mount_point, &st) == 0 &&
+	       st.st_dev == file->dev;
+}
+
+static int choose_transport(struct fst3fs_reader *r, struct fst3fs_entry *e, struct fst3fs_error *err)
+{
+	struct fst3fs_session *s = r->session;
+
+	if (s->main && e->file->dev == s->mount_dev) {
+		e->io = s->main;
+		return 0;
+	}
+	if (r->require_usrbio)
+		return fst3fs_err_set(err, -ENOTSUP, "not on the 3FS mount %s, and reading otherwise is ruled out",
+				      r->mount_point[0] ? r->mount_point : "(none)");
+	e->io = s->posix;
+	if (s->main && !e->call->off_mount)
+		e->call->off_mount = e->request->path;
+	return 0;
+}
+
+/* The region that the destination lies in, when the transport can read into it without a copy: its own kind; the
+ * operating system reads into any. */
+static int choose_direct(struct fst3fs_reader *r, struct fst3fs_entry *e, struct fst3fs_error *err)
+{
+	const struct fst3fs_request *q = e->request;
+	struct fst3fs_region *region = e->memory ? e->memory->region : NULL;
+
+	if (e->call->own_buffer) {
+		region = r->session->staging;
+		if (fst3fs_inside(region, q->dst, (uint64_t)q->length) != FST3FS_INSIDE)
+			return fst3fs_err_set_kind(err, FST3FS_ERROR_VALUE, -EINVAL,
+						   "the reader's buffer, which the destination lay in, was replaced");
+	}
+	if (region && (e->io->ops == &fst3fs_io_posix || e->io->ops == region->ops))
+		e->region = region;
+	return 0;
+}
+
+static void note_device(struct fst3fs_reader *r, const char *name)
+{
+	size_t used = strlen(r->devices);
+	char *at = strstr(r->devices, name);
+
+	/* A name ends where the string or a comma is: "cuda:1" is not found in "cuda:10". */
+	while (at && at[strlen(name)] != '\0' && at[strlen(name)] != ',')
+		at = strstr(at + 1, name);
+	if (!at)
+		snprintf(r->devices + used, sizeof(r->devices) - used, "%s%s", used ? "," : "", name);
+}
+
+static int choose_device(struct fst3fs_reader *r, struct fst3fs_entry *e, struct fst3fs_error *err)
+{
+	int rc;
+
+	if (!e->request->dst || e->region)
+		return 0;
+	rc = fst3fs_session_device(r->session, e->request->dst, &e->dev, err);
+	if (rc == 0 && e->dev->ops->begin)
+		rc = e->dev->ops->begin(e->dev, e->request->dst, err);
+	if (rc == 0)
+		note_device(r, e->dev->name);
+	return rc;
+}
+
+static int make_ready(struct fst3fs_reader *r, struct fst3fs_entry *e, struct fst3fs_error *err)
+{
+	uint64_t size = __atomic_load_n(&e->file->size, __ATOMIC_RELAXED);
+	uint64_t offset = (uint64_t)e->request->offset, length = (uint64_t)e->request->length;
+	int rc = choose_transport(r, e, err);
+
+	if (rc == 0)
+		rc = choose_direct(r, e, err);
+	if (rc == 0)
+		rc = choose_device(r, e, err);
+	if (rc < 0)
+		return rc;
+	e->next = offset;
+	e->end = offset >= size ? offset : size - offset < length ? size : offset + length;
+	return 0;
+}
+
+/* Under the lock: hands the outcome to the range that waits for it. */
+static void publish(struct fst3fs_open_job *job, struct fst3fs_file *file, bool replaced, struct fst3fs_error *err)
+{
+	struct fst3fs_reader *r = job->reader;
+	struct fst3fs_entry *e = job->entry;
+
+	e->job = NULL;
+	e->state = FST3FS_ENTRY_READY;
+	e->file = file;
+	e->call->opening--;
+	e->call->progress_ns = fst3fs_now_ns();
+	if (replaced) {
+		r->stale = true;
+		fst3fs_err_set(err, -ESTALE, "the mount was replaced under the reader");
+	} else if (file) {
+		make_ready(r, e, err);
+	}
+	if (err->code)
+		fst3fs_entry_fail(r, e, err);
+	else
+		fst3fs_entry_settle(r, e);
+	fst3fs_waker_post(&r->session->waker);
+}
+
+static void open_run(struct fst3fs_task *task)
+{
+	struct fst3fs_open_job *job = (struct fst3fs_open_job *)task;
+	struct fst3fs_reader *r = job->reader;
+	struct fst3fs_file *file = NULL;
+	struct fst3fs_error err;
+	bool replaced = false, wanted;
+
+	fst3fs_err_reset(&err);
+	if (fst3fs_files_get(r->files, job->path, &file, &err) == 0)
+		replaced = mount_replaced(job, file);
+	pthread_mutex_lock(&r->lock);
+	wanted = job->entry != NULL;
+	if (wanted)
+		publish(job, file, replaced, &err);
+	pthread_mutex_unlock(&r->lock);
+	if (!wanted && file)
+		fst3fs_files_put(r->files, file);
+	free(job);
+	fst3fs_reader_unref(r);
+}
+
+static int start_job(struct fst3fs_reader *r, struct fst3fs_entry *e)
+{
+	size_t bytes = strlen(e->request->path) + 1;
+	struct fst3fs_open_job *job = malloc(sizeof(*job) + bytes);
+	int rc;
+
+	if (!job)
+		return -ENOMEM;
+	job->task.run = open_run;
+	job->reader = r;
+	job->entry = e;
+	job->mount_dev = r->session->main ? r->session->mount_dev : 0;
+	memcpy(job->path, e->request->path, bytes);
+	rc = fst3fs_pool_run(r->openers, &job->task);
+	if (rc < 0) {
+		free(job);
+		return rc;
+	}
+	r->refs++;
+	e->job = job;
+	e->state = FST3FS_ENTRY_OPENING;
+	e->call->opening++;
+	return 0;
+}
+
+bool fst3fs_open_ahead(struct fst3fs_reader *r, struct fst3fs_call *c)
+{
+	bool moved = false;
+
+	while (c->opened < c->count && c->opening < OPENING_MAX && c->opened < c->cursor + AHEAD) {
+		struct fst3fs_entry *e = &c->entries[c->opened++];
+		int rc = e->state == FST3FS_ENTRY_NEW ? start_job(r, e) : 0;
+
+		if (rc < 0) {
+			struct fst3fs_error err;
+
+			fst3fs_err_reset(&err);
+			fst3fs_err_set(&err, rc, "cannot start a thread to open files: %s", fst3fs_strerror(rc));
+			fst3fs_entry_fail(r, e, &err);
+		}
+		moved = true;
+	}
+	return moved;
+}
+
+void fst3fs_open_forget(struct fst3fs_entry *e)
+{
+	e->job->entry = NULL;
+	e->job = NULL;
+	e->call->opening--;
+	e->state = FST3FS_ENTRY_READY; /* with nothing to read: its owner settles it */
+}

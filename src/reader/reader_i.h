@@ -1,0 +1,81 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* A reader, as its own files see it. */
+#ifndef FST3FS_READER_I_H
+#define FST3FS_READER_I_H
+
+#include <pthread.h>
+#include <sys/types.h>
+
+#include "files.h"
+#include "fst3fs.h"
+#include "pool.h"
+#include "session.h"
+
+struct fst3fs_call;
+
+/* Counters behind fst3fs_get_info. Under the reader's lock. */
+struct fst3fs_counters {
+	uint64_t reads, requests, bytes, bytes_posix, bytes_direct, io_wait_ns, copy_wait_ns, given_up;
+};
+
+struct fst3fs_reader {
+	/* Set once. */
+	pid_t pid; /* who made it: a child after fork may not use it */
+	struct fst3fs_log log;
+	int (*interrupted)(void *ctx);
+	void *interrupted_ctx;
+	uint64_t buffer_size;
+	uint32_t timeout_ms;
+	bool require_usrbio;
+	char *mount_point; /* of the 3FS that is read through `main`; "" for none */
+	char *sdk_path;
+	const struct fst3fs_io_ops *main; /* NULL: everything through the operating system */
+	struct fst3fs_layout layout;
+	char why_not[768];
+	struct fst3fs_files *files;
+	struct fst3fs_pool *openers;
+
+	pthread_mutex_t lock; /* everything below, and the session's insides */
+	pthread_cond_t idle;  /* no call is left, or a release has ended */
+	unsigned refs;	      /* the owner's, and one for each file being opened */
+	struct fst3fs_session *session;
+	struct fst3fs_call *active, *waiting; /* circularly turned / in order of arrival */
+	bool driving;			      /* a thread is in fst3fs_engine's loop */
+	bool stale;			      /* the mount was replaced under the session */
+	bool said_off_mount;
+	unsigned releasing;
+	struct fst3fs_memory *memories;
+	struct fst3fs_io *memory_io; /* made for `memories`; under memory_lock */
+	struct fst3fs_waker memory_waker;
+	pthread_mutex_t memory_lock;
+	char devices[256];
+	int page_locked;
+	struct fst3fs_counters count;
+};
+
+void fst3fs_reader_unref(struct fst3fs_reader *r); /* takes the lock */
+
+/* A session of this reader's settings. Without the lock. */
+int fst3fs_reader_session_new(struct fst3fs_reader *r, struct fst3fs_session **out, struct fst3fs_error *err);
+
+/* fst3fs_open with a transport of the caller's choice for the mount point; how tests put a fault transport in. */
+int fst3fs_reader_open_with(const struct fst3fs_options *o, const struct fst3fs_io_ops *main, const char *mount_point,
+			    struct fst3fs_reader **out, struct fst3fs_error *err);
+
+/* 0, or the refusal of a reader that belongs to this process's parent. */
+int fst3fs_reader_check(const struct fst3fs_reader *r, struct fst3fs_error *err);
+
+/* ------------------------------------------------------------------ memory.c */
+
+struct fst3fs_memory {
+	struct fst3fs_region *region;
+	uint64_t size;
+	bool lost;		      /* a request into it never came back: nothing is read into it again */
+	struct fst3fs_reader *reader; /* a reference: closing a reader leaves its memory valid */
+	struct fst3fs_memory *next;
+};
+
+/* The memory that `address` lies in, or NULL. Under the lock. */
+struct fst3fs_memory *fst3fs_memory_find(struct fst3fs_reader *r, uint64_t address);
+
+#endif
