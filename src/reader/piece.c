@@ -1,9 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "piece.h"
 
-/* Measured with the sweep of the benchmark (docs/performance.md): below 256 KiB the cost of a request shows; above
- * 4 MiB a larger piece buys nothing and only makes the window coarse. */
-#define PIECE_MIN (256ull << 10)
+/* Measured with the sweep of the benchmark (docs/performance.md): a larger piece buys nothing and only makes the window
+ * coarse. */
 #define PIECE_MAX (4ull << 20)
 /* One request has a ceiling and a latency of its own, so what fills a link is their number. */
 #define SLOTS_WANTED 32u
@@ -30,10 +29,9 @@ struct fst3fs_layout fst3fs_layout_choose(uint64_t buffer_size, uint32_t entries
 	/* At least two slots, so that one is read while the other is copied, even with one request in flight. */
 	uint64_t wanted = clamp(entries, 2, SLOTS_WANTED);
 	uint64_t pages = (buffer_size + PAGE - 1) / PAGE * PAGE;
-	uint64_t share = pages / wanted < PAGE ? PAGE : floor_pow2(pages / wanted);
 	struct fst3fs_layout l;
 
-	l.piece = clamp(share, clamp(floor_pow2(pages / 2 < PAGE ? PAGE : pages / 2), PAGE, PIECE_MIN), PIECE_MAX);
+	l.piece = clamp(pages / wanted < PAGE ? PAGE : floor_pow2(pages / wanted), PAGE, PIECE_MAX);
 	l.slots = (uint32_t)clamp(pages / l.piece, 1, UINT32_MAX);
 	l.window = entries < l.slots ? entries : l.slots;
 	l.block = fst3fs_layout_block(pages);

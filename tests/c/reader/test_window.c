@@ -163,13 +163,13 @@ static void threads_share_one_reader(void **state)
 {
 	enum { THREADS = 6 };
 	struct fst3fs_reader *r = fixture_reader(&shuffled, 32 * KIB, 8, 10000);
+	const char *path = fixture_file("shared", 9, 90001);
 	struct thread threads[THREADS];
 	pthread_t ids[THREADS];
 
 	(void)state;
 	for (int i = 0; i < THREADS; i++) {
-		threads[i] = (struct thread){
-			.r = r, .path = fixture_file("shared", 9, 90001), .size = 90001, .seed = (unsigned)i};
+		threads[i] = (struct thread){.r = r, .path = path, .size = 90001, .seed = (unsigned)i};
 		assert_int_equal(pthread_create(&ids[i], NULL, read_at_random, &threads[i]), 0);
 	}
 	for (int i = 0; i < THREADS; i++) {
