@@ -1,0 +1,117 @@
+# SPDX-License-Identifier: Apache-2.0
+# The words people type. Each installs what is missing (hack/need, .venv) and then calls the real tool.
+
+MAKEFLAGS += --no-print-directory
+.DEFAULT_GOAL := help
+.DELETE_ON_ERROR:
+
+VENV := .venv
+PY := $(VENV)/bin/python
+MESON := $(VENV)/bin/meson
+PREFIX ?= /usr/local
+
+# meson finds ninja, and this Python, here.
+export PATH := $(CURDIR)/$(VENV)/bin:$(PATH)
+export PIP_DISABLE_PIP_VERSION_CHECK := 1
+
+C_FILES = $(shell find include src usrbiod tests -name '*.[ch]')
+PACKAGE_SOURCES := meson.build meson.options pyproject.toml \
+	$(shell find include src usrbiod fastsafetensor_3fs_reader -type f -not -path '*/__pycache__/*')
+
+# ---------------------------------------------------------------- what people type
+
+.PHONY: help
+help: ## this list
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+.PHONY: demo
+demo: $(VENV)/.package ## read a checkpoint through USRBIO, compare every tensor (MODEL=dir: your own; MOUNT=dir: on a real 3FS)
+	@$(PY) -I -m fastsafetensor_3fs_reader demo $(if $(MODEL),--model '$(MODEL)') $(if $(MOUNT),--mount '$(MOUNT)')
+
+.PHONY: test
+test: ctest $(VENV)/.package ## every test: C, then Python over real mounts
+	$(PY) -m pytest
+
+.PHONY: check
+check: ctest $(VENV)/.package ## the quick part of the tests
+	$(PY) -m pytest -q -m 'not slow'
+
+.PHONY: ctest
+ctest: build/build.ninja
+	@hack/need test
+	$(MESON) test -C build --print-errorlogs
+
+.PHONY: lint
+lint: build/build.ninja ## warnings as errors, clang-format, clang-tidy, cppcheck, ruff
+	@hack/need lint
+	$(MESON) compile -C build
+	$(VENV)/bin/clang-format --dry-run -Werror $(C_FILES)
+	$(PY) hack/tidy.py build
+	cppcheck --quiet --error-exitcode=1 --enable=warning,performance,portability --inline-suppr \
+		--suppressions-list=.cppcheck --std=c11 -Iinclude $(sort $(addprefix -I,$(dir $(filter %.h,$(C_FILES))))) \
+		src usrbiod
+	$(VENV)/bin/ruff check
+	$(VENV)/bin/ruff format --check
+
+.PHONY: format
+format: $(VENV)/.ready ## format C and Python
+	$(VENV)/bin/clang-format -i $(C_FILES)
+	$(VENV)/bin/ruff check --fix --quiet
+	$(VENV)/bin/ruff format
+
+.PHONY: asan
+asan: $(VENV)/.package build-asan/build.ninja ## C tests, and usrbiod under the Python tests, with ASan and UBSan
+	$(MESON) compile -C build-asan
+	UBSAN_OPTIONS=halt_on_error=1:print_stacktrace=1 $(MESON) test -C build-asan --print-errorlogs
+	UBSAN_OPTIONS=halt_on_error=1:print_stacktrace=1 USRBIOD=$(CURDIR)/build-asan/usrbiod/usrbiod $(PY) -m pytest
+
+.PHONY: tsan
+tsan: $(VENV)/.package build-tsan/build.ninja ## the same with TSan
+	$(MESON) compile -C build-tsan
+	$(MESON) test -C build-tsan --print-errorlogs
+	USRBIOD=$(CURDIR)/build-tsan/usrbiod/usrbiod $(PY) -m pytest
+
+.PHONY: valgrind
+valgrind: build/build.ninja ## C tests under valgrind
+	@hack/need valgrind
+	$(MESON) test -C build --print-errorlogs --timeout-multiplier 20 \
+		--wrap 'valgrind -q --leak-check=full --errors-for-leak-kinds=definite,indirect --error-exitcode=1'
+
+.PHONY: install
+install: $(VENV)/.ready ## C library, header, drop-in and usrbiod below PREFIX (default /usr/local)
+	test -e build-install/build.ninja || $(MESON) setup build-install -Dbuildtype=release -Dpython=disabled -Dtests=disabled
+	$(MESON) configure build-install -Dprefix=$(PREFIX)
+	$(MESON) install -C build-install
+
+.PHONY: clean
+clean: ## remove everything that was built, .venv too
+	rm -rf build build-* $(VENV) .pytest_cache .ruff_cache .mypy_cache dist
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
+
+# ---------------------------------------------------------------- what they need
+
+# The tools.
+$(VENV)/.ready: requirements-dev.txt hack/need
+	@hack/need build fuse
+	test -x $(PY) || python3 -m venv $(VENV)
+	$(PY) -m pip install -q -r requirements-dev.txt
+	@touch $@
+
+# The package, as a user's pip would install it; its build directory stays, so that the next time is quick.
+$(VENV)/.package: $(VENV)/.ready $(PACKAGE_SOURCES)
+	@mkdir -p build-wheel
+	$(PY) -m pip install -q --no-build-isolation --no-deps --force-reinstall \
+		--config-settings=build-dir=build-wheel .
+	@touch $@
+
+build/build.ninja: | $(VENV)/.ready
+	@hack/need test
+	$(MESON) setup build -Dwerror=true -Dtests=enabled
+
+build-asan/build.ninja: | $(VENV)/.ready
+	@hack/need test
+	$(MESON) setup build-asan -Dwerror=true -Dtests=enabled -Dpython=disabled -Db_sanitize=address,undefined -Db_lundef=false
+
+build-tsan/build.ninja: | $(VENV)/.ready
+	@hack/need test
+	$(MESON) setup build-tsan -Dwerror=true -Dtests=enabled -Dpython=disabled -Db_sanitize=thread -Db_lundef=false

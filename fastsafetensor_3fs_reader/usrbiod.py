@@ -1,0 +1,148 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Runs usrbiod, the stand-in for 3FS on one machine: for the demo, the benchmark and the tests."""
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sysconfig
+import tempfile
+import time
+from types import TracebackType
+from typing import Any, Callable, Dict, List, Optional, Type
+
+START_TIMEOUT_S = 30.0
+STOP_TIMEOUT_S = 30.0
+
+
+def find_usrbiod() -> str:
+    """$USRBIOD, else the one that was installed with this package, else the one in PATH."""
+    forced = os.environ.get("USRBIOD")
+    if forced:
+        return forced
+    installed = os.path.join(sysconfig.get_path("scripts"), "usrbiod")
+    found = installed if os.access(installed, os.X_OK) else shutil.which("usrbiod")
+    if found is None:
+        raise FileNotFoundError(
+            "usrbiod is not installed: it is built with this package where libfuse3's development files are"
+            " (Debian: libfuse3-dev), so install those and then this package again, or name one in USRBIOD"
+        )
+    return found
+
+
+def is_mounted(path: str) -> bool:
+    """Without touching the mount itself, whose daemon may be gone."""
+    escaped = "".join(f"\\{ord(c):03o}" if c in " \t\n\\" else c for c in os.path.realpath(path))
+    with open("/proc/self/mountinfo", encoding="utf-8", errors="surrogateescape") as file:
+        return any(line.split(" ")[4] == escaped for line in file)
+
+
+class Usrbiod:
+    """One directory served as a 3FS mount, for as long as the ``with`` block runs.
+
+    The daemon has a session of its own, so that Ctrl-C reaches this process alone, and ends with this process even
+    when that is killed.
+    """
+
+    def __init__(self, backing: str, mount_point: str, *options: str) -> None:
+        binary = find_usrbiod()
+        self.mount_point = mount_point
+        self._folder = tempfile.mkdtemp(prefix="fst3fs-usrbiod-")
+        self._log = os.path.join(self._folder, "log")
+        self._stats = os.path.join(self._folder, "stats.json")
+        self._command = [binary, "-f", "--stats", self._stats, *options, backing, mount_point]
+        self._process: Optional[subprocess.Popen[bytes]] = None
+
+    @property
+    def pid(self) -> int:
+        assert self._process is not None, "start() comes first"
+        return self._process.pid
+
+    @property
+    def returncode(self) -> Optional[int]:
+        """The exit status, negative for a signal; None while it runs."""
+        return None if self._process is None else self._process.poll()
+
+    def output(self) -> str:
+        """What the daemon has printed so far."""
+        with open(self._log, encoding="utf-8", errors="replace") as log:
+            return log.read()
+
+    def stats(self) -> Dict[str, Any]:
+        """The daemon's counters: now, or at its end when it has ended."""
+        if self.returncode is None:
+            if os.path.exists(self._stats):
+                os.unlink(self._stats)
+            os.kill(self.pid, signal.SIGUSR1)
+        self._wait_for(lambda: os.path.exists(self._stats), "statistics")
+        # It is put in its place whole.
+        with open(self._stats, encoding="utf-8") as file:
+            return json.load(file)
+
+    def start(self) -> "Usrbiod":
+        with open(self._log, "wb") as log:
+            self._process = subprocess.Popen(
+                self._dying_with_us() + self._command,
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+                start_new_session=True,
+            )
+        try:
+            self._wait_for(lambda: is_mounted(self.mount_point), f"a mount at {self.mount_point}")
+        except BaseException:
+            self.stop()
+            self.discard()
+            raise
+        return self
+
+    def _wait_for(self, there: Callable[[], bool], what: str) -> None:
+        deadline = time.monotonic() + START_TIMEOUT_S
+        while not there():
+            if self.returncode is not None or time.monotonic() > deadline:
+                raise RuntimeError(f"usrbiod did not give {what}: {self.output().strip()}")
+            time.sleep(0.005)
+
+    def stop(self) -> int:
+        """Ends the daemon, which unmounts; does it for a dead one. Its exit status."""
+        if self._process is None:
+            return 0
+        if self._process.poll() is None:
+            self._process.send_signal(signal.SIGTERM)
+        try:
+            self._process.wait(STOP_TIMEOUT_S)
+        except subprocess.TimeoutExpired:
+            self._process.kill()
+            self._process.wait()
+        if is_mounted(self.mount_point):
+            self._unmount()
+        return self._process.returncode
+
+    def discard(self) -> None:
+        """Removes the log and the counters, after the end."""
+        shutil.rmtree(self._folder, ignore_errors=True)
+
+    def _unmount(self) -> None:
+        """What a killed daemon leaves behind: a mount that answers nothing."""
+        commands = [["fusermount3", "-u", "-z", self.mount_point], ["umount", "-l", self.mount_point]]
+        for command in commands:
+            if shutil.which(command[0]) and is_mounted(self.mount_point):
+                subprocess.run(command, stdin=subprocess.DEVNULL, stderr=subprocess.DEVNULL, check=False)
+
+    @staticmethod
+    def _dying_with_us() -> List[str]:
+        """util-linux's setpriv has the kernel end the daemon when this process ends."""
+        return ["setpriv", "--pdeathsig", "TERM"] if shutil.which("setpriv") else []
+
+    def __enter__(self) -> "Usrbiod":
+        return self.start()
+
+    def __exit__(
+        self,
+        exc_type: Optional[Type[BaseException]],
+        exc: Optional[BaseException],
+        traceback: Optional[TracebackType],
+    ) -> None:
+        self.stop()
+        self.discard()

@@ -1,0 +1,80 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "py_core.h"
+
+#include <limits.h>
+
+static PyObject *module_mount_point(PyObject *module, PyObject *args)
+{
+	char mount[PATH_MAX];
+	PyObject *path = NULL, *result = NULL;
+	int rc;
+
+	(void)module;
+	if (!PyArg_ParseTuple(args, "O&:mount_point", PyUnicode_FSConverter, &path))
+		return NULL;
+	py_call_begin();
+	rc = fst3fs_mount_point(PyBytes_AsString(path), mount, sizeof(mount));
+	py_call_end();
+	if (rc >= 0) {
+		result = PyUnicode_DecodeFSDefault(mount);
+	} else {
+		errno = -rc;
+		PyErr_SetFromErrnoWithFilename(PyExc_OSError, PyBytes_AsString(path));
+	}
+	Py_DECREF(path);
+	return result;
+}
+
+static PyMethodDef module_methods[] = {
+	{"mount_point", module_mount_point, METH_VARARGS, "mount_point(path) -> its 3FS mount point, or ''"},
+	{NULL, NULL, 0, NULL},
+};
+
+/* Makes the type of `spec` and puts it into `owner` under `name`. */
+static PyObject *add_type(PyObject *owner, const char *name, PyType_Spec *spec)
+{
+	PyObject *type = PyType_FromSpec(spec);
+
+	if (type && PyObject_SetAttrString(owner, name, type) < 0) {
+		Py_DECREF(type);
+		return NULL;
+	}
+	return type;
+}
+
+static int module_exec(PyObject *module)
+{
+	PyObject *reader = add_type(module, "Reader", &py_reader_spec);
+	PyObject *memory = reader ? add_type(module, "Memory", &py_memory_spec) : NULL;
+	int rc = -1;
+
+	if (memory && PyObject_SetAttrString(reader, "Memory", memory) == 0 &&
+	    PyModule_AddStringConstant(module, "version", fst3fs_version()) == 0 &&
+	    PyModule_AddIntConstant(module, "READ_IN_TURN", FST3FS_READ_IN_TURN) == 0 &&
+	    PyModule_AddIntConstant(module, "USRBIO_BUILTIN", FST3FS_USRBIO_BUILTIN) == 0 &&
+	    PyModule_AddIntConstant(module, "USRBIO_SDK", FST3FS_USRBIO_SDK) == 0)
+		rc = 0;
+	Py_XDECREF(memory);
+	Py_XDECREF(reader);
+	return rc;
+}
+
+static PyModuleDef_Slot module_slots[] = {
+	{Py_mod_exec, module_exec},
+	{0, NULL},
+};
+
+static struct PyModuleDef module_def = {
+	PyModuleDef_HEAD_INIT,
+	.m_name = "_core",
+	.m_doc = "The C library as Python objects. Use the package, not this module.",
+	.m_methods = module_methods,
+	.m_slots = module_slots,
+};
+
+PyMODINIT_FUNC PyInit__core(void);
+
+PyMODINIT_FUNC PyInit__core(void)
+{
+	return PyModuleDef_Init(&module_def);
+}
