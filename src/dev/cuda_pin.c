@@ -20,7 +20,7 @@ struct fst3fs_cuda_pin {
 	bool ours; /* registered by us, so for us to undo */
 	fst3fs_cu_result result;
 	int numa_node, numa_rc;
-	_Atomic bool said;
+	_Atomic bool said_refused, said_not_moved;
 	struct fst3fs_cuda_pin *next;
 };
 
@@ -149,7 +149,14 @@ int fst3fs_cuda_pin_state(struct fst3fs_cuda_pin *pin)
 	return atomic_load_explicit(&pin->state, memory_order_acquire);
 }
 
-static void say_refused(const struct fst3fs_cuda_pin *pin, const struct fst3fs_log *log, const char *device)
+static int say_not_moved(const struct fst3fs_cuda_pin *pin, const char *device, char *line, size_t size)
+{
+	snprintf(line, size, "%s: the staging buffer stays where it is, not on NUMA node %d: %s", device,
+		 pin->numa_node, fst3fs_strerror(pin->numa_rc));
+	return FST3FS_LOG_INFO;
+}
+
+static int say_refused(const struct fst3fs_cuda_pin *pin, const char *device, char *line, size_t size)
 {
 	struct rlimit limit = {.rlim_cur = RLIM_INFINITY};
 	char now[32] = "unlimited";
@@ -157,22 +164,23 @@ static void say_refused(const struct fst3fs_cuda_pin *pin, const struct fst3fs_l
 	getrlimit(RLIMIT_MEMLOCK, &limit);
 	if (limit.rlim_cur != RLIM_INFINITY)
 		snprintf(now, sizeof(now), "%llu KiB", (unsigned long long)limit.rlim_cur >> 10);
-	fst3fs_log(log, FST3FS_LOG_WARNING,
-		   "%s: the staging buffer of %zu KiB could not be page-locked (cuMemHostRegister: %s); copies work, "
-		   "but at a fraction of the link's speed and less overlapped with reading; raise the memlock limit "
-		   "(now %s: ulimit -l, LimitMEMLOCK=, docker --ulimit memlock=-1) or take a smaller buffer_size",
-		   device, pin->size >> 10, fst3fs_cuda_result_name(pin->cu, pin->result), now);
+	snprintf(line, size,
+		 "%s: the staging buffer of %zu KiB could not be page-locked (cuMemHostRegister: %s); copies work, "
+		 "but at a fraction of the link's speed and less overlapped with reading; raise the memlock limit "
+		 "(now %s: ulimit -l, LimitMEMLOCK=, docker --ulimit memlock=-1) or take a smaller buffer_size",
+		 device, pin->size >> 10, fst3fs_cuda_result_name(pin->cu, pin->result), now);
+	return FST3FS_LOG_WARNING;
 }
 
-void fst3fs_cuda_pin_report(struct fst3fs_cuda_pin *pin, const struct fst3fs_log *log, const char *device)
+int fst3fs_cuda_pin_remark(struct fst3fs_cuda_pin *pin, const char *device, char *line, size_t size)
 {
 	int state = fst3fs_cuda_pin_state(pin);
 
-	if (state < 0 || atomic_exchange(&pin->said, true))
-		return;
-	if (pin->numa_rc < 0)
-		fst3fs_log(log, FST3FS_LOG_INFO, "%s: the staging buffer stays where it is, not on NUMA node %d: %s",
-			   device, pin->numa_node, fst3fs_strerror(pin->numa_rc));
-	if (state == 0)
-		say_refused(pin, log, device);
+	if (state < 0)
+		return 0;
+	if (state == 0 && !atomic_exchange(&pin->said_refused, true))
+		return say_refused(pin, device, line, size);
+	if (pin->numa_rc < 0 && !atomic_exchange(&pin->said_not_moved, true))
+		return say_not_moved(pin, device, line, size);
+	return 0;
 }

@@ -21,7 +21,7 @@ void fst3fs_cuda_pin_put(struct fst3fs_cuda_pin *pin);
 
 /* 1 page-locked, 0 could not be, -1 not known yet. */
 int fst3fs_cuda_pin_state(struct fst3fs_cuda_pin *pin);
-/* Says once for each buffer what became of it, as soon as that is known. On the caller's thread. */
-void fst3fs_cuda_pin_report(struct fst3fs_cuda_pin *pin, const struct fst3fs_log *log, const char *device);
+/* What the user should know about it, once for each buffer, as soon as it is known: a line and its level, or 0. */
+int fst3fs_cuda_pin_remark(struct fst3fs_cuda_pin *pin, const char *device, char *line, size_t size);
 
 #endif

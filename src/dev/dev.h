@@ -13,7 +13,6 @@
 #include <stdint.h>
 
 #include "err.h"
-#include "log.h"
 #include "waker.h"
 
 struct fst3fs_dev; /* one open device; each kind embeds it as its first member */
@@ -35,7 +34,6 @@ struct fst3fs_dev_config {
 	void *staging; /* the buffer that copies come from */
 	size_t staging_size;
 	struct fst3fs_waker *waker;
-	const struct fst3fs_log *log;
 };
 
 struct fst3fs_dev_ops {
@@ -50,7 +48,8 @@ struct fst3fs_dev_ops {
 	 * "cuda:0"). */
 	int (*open)(int ordinal, const struct fst3fs_dev_config *config, struct fst3fs_dev **out,
 		    struct fst3fs_error *err);
-	/* Required. No copy is under way, or the buffer is given up (`given_up`) and never used again. */
+	/* Required. No copy is under way; or the buffer is given up (`given_up`), and stays mapped for ever if copies
+	 * out of it are still under way. Never waits for a copy. */
 	void (*close)(struct fst3fs_dev *dev, bool given_up);
 	/* Optional. A read to this device begins on the calling thread: what its caller has already queued for the
 	 * destination comes first. */
@@ -62,6 +61,10 @@ struct fst3fs_dev_ops {
 	int (*reap)(struct fst3fs_dev *dev, struct fst3fs_dev_copy **out, int max, struct fst3fs_error *err);
 	/* Required. 1 page-locked, 0 not, -1 not asked for yet. */
 	int (*page_locked)(const struct fst3fs_dev *dev);
+	/* Optional. Something the user should know about the device, said once: a line for the log and its level, or 0
+	 * when there is nothing (more). Devices do not log themselves: the callback may need the thread, or a lock, of
+	 * the caller. */
+	int (*remark)(struct fst3fs_dev *dev, char *line, size_t size);
 };
 
 struct fst3fs_dev {

@@ -57,12 +57,6 @@ static int cuda_open(int ordinal, const struct fst3fs_dev_config *config, struct
 	return 0;
 }
 
-static void say_pin(struct cuda_dev *dev)
-{
-	if (dev->pin)
-		fst3fs_cuda_pin_report(dev->pin, dev->config.log, dev->base.name);
-}
-
 static void cuda_close(struct fst3fs_dev *base, bool given_up)
 {
 	struct cuda_dev *dev = cuda_dev(base);
@@ -70,7 +64,6 @@ static void cuda_close(struct fst3fs_dev *base, bool given_up)
 	bool stuck = false;
 
 	(void)given_up; /* what counts is whether the GPU has finished */
-	say_pin(dev);
 	for (lane = dev->lanes; lane; lane = next) {
 		next = lane->next;
 		stuck |= lane->head != NULL;
@@ -144,7 +137,6 @@ static int cuda_begin(struct fst3fs_dev *base, uint64_t dst, struct fst3fs_error
 
 	if (rc < 0)
 		return rc;
-	say_pin(dev);
 	return fst3fs_cuda_lane_begin(lane, err);
 }
 
@@ -166,7 +158,6 @@ static int cuda_reap(struct fst3fs_dev *base, struct fst3fs_dev_copy **out, int 
 
 	for (struct fst3fs_cuda_lane *lane = dev->lanes; lane && n < max; lane = lane->next)
 		n += fst3fs_cuda_lane_reap(lane, out + n, max - n, err);
-	say_pin(dev);
 	return n;
 }
 
@@ -177,6 +168,13 @@ static int cuda_page_locked(const struct fst3fs_dev *base)
 	if (dev->pin)
 		return fst3fs_cuda_pin_state(dev->pin);
 	return dev->pin_asked ? 0 : -1;
+}
+
+static int cuda_remark(struct fst3fs_dev *base, char *line, size_t size)
+{
+	struct cuda_dev *dev = cuda_dev(base);
+
+	return dev->pin ? fst3fs_cuda_pin_remark(dev->pin, dev->base.name, line, size) : 0;
 }
 
 const struct fst3fs_dev_ops fst3fs_dev_cuda = {
@@ -190,4 +188,5 @@ const struct fst3fs_dev_ops fst3fs_dev_cuda = {
 	.copy = cuda_copy,
 	.reap = cuda_reap,
 	.page_locked = cuda_page_locked,
+	.remark = cuda_remark,
 };

@@ -336,6 +336,21 @@ static void log_outcome(struct fst3fs_reader *r, const struct fst3fs_call *c)
 		fst3fs_log(&r->log, FST3FS_LOG_WARNING, "reader: %.256s: %s", c->err->path, c->err->text);
 }
 
+/* What devices have to say is collected under the lock and said without it. */
+static void log_remarks(struct fst3fs_reader *r)
+{
+	char line[1024];
+	int level;
+
+	do {
+		pthread_mutex_lock(&r->lock);
+		level = r->session ? fst3fs_session_remark(r->session, line, sizeof(line)) : 0;
+		pthread_mutex_unlock(&r->lock);
+		if (level)
+			fst3fs_log(&r->log, level, "reader: %s", line);
+	} while (level);
+}
+
 int fst3fs_read_many(struct fst3fs_reader *r, struct fst3fs_request *requests, size_t n, int64_t chunk_size,
 		     unsigned flags, struct fst3fs_error *err)
 {
@@ -374,6 +389,7 @@ int fst3fs_read_many(struct fst3fs_reader *r, struct fst3fs_request *requests, s
 	if (rc == 0) {
 		rc = run_call(r, &c, err);
 		log_outcome(r, &c);
+		log_remarks(r);
 	}
 	free(c.entries);
 	return rc;

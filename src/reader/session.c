@@ -62,7 +62,6 @@ int fst3fs_session_new(const struct fst3fs_session_config *config, struct fst3fs
 		return fst3fs_err_set(err, -ENOMEM, "no memory for a reader");
 	fst3fs_waker_init(&s->waker);
 	s->layout = config->layout;
-	s->log = config->log;
 	rc = open_transports(s, config, err);
 	if (rc == 0)
 		rc = make_slots(s, err);
@@ -101,7 +100,6 @@ int fst3fs_session_device(struct fst3fs_session *s, uint64_t dst, struct fst3fs_
 		.staging = s->staging->base,
 		.staging_size = s->staging->size,
 		.waker = &s->waker,
-		.log = s->log,
 	};
 	const struct fst3fs_dev_ops *ops = NULL;
 	int rc = 0, ordinal = 0;
@@ -125,6 +123,16 @@ int fst3fs_session_device(struct fst3fs_session *s, uint64_t dst, struct fst3fs_
 	if (rc == 0)
 		*out = s->devs[s->ndevs++];
 	return rc;
+}
+
+int fst3fs_session_remark(struct fst3fs_session *s, char *line, size_t size)
+{
+	int level = 0;
+
+	for (unsigned i = 0; level == 0 && i < s->ndevs; i++)
+		if (s->devs[i]->ops->remark)
+			level = s->devs[i]->ops->remark(s->devs[i], line, size);
+	return level;
 }
 
 enum fst3fs_inside fst3fs_inside(const struct fst3fs_region *region, uint64_t address, uint64_t length)

@@ -56,7 +56,6 @@ struct fst3fs_session {
 	unsigned reading, reading_posix, copying;
 	struct fst3fs_dev *devs[FST3FS_MAX_DEVICES];
 	unsigned ndevs;
-	const struct fst3fs_log *log;
 };
 
 int fst3fs_session_new(const struct fst3fs_session_config *config, struct fst3fs_session **out,
@@ -68,6 +67,9 @@ void fst3fs_session_free(struct fst3fs_session *s, bool given_up, uint64_t deadl
 
 /* The device that `dst` belongs to, opened at its first use. */
 int fst3fs_session_device(struct fst3fs_session *s, uint64_t dst, struct fst3fs_dev **out, struct fst3fs_error *err);
+
+/* The next thing that a device wants the user to know: its level and a line, or 0. */
+int fst3fs_session_remark(struct fst3fs_session *s, char *line, size_t size);
 
 /* Is [address, address + length) inside, outside of, or across the border of the staging buffer? */
 enum fst3fs_inside { FST3FS_OUTSIDE, FST3FS_INSIDE, FST3FS_ACROSS };

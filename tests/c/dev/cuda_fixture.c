@@ -2,20 +2,9 @@
 #include "cuda_fixture.h"
 
 #include <sched.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
-
-static void on_log(void *ctx, int level, const char *line)
-{
-	struct fixture *fx = ctx;
-
-	if (level < FST3FS_LOG_WARNING)
-		return;
-	fx->warnings++;
-	snprintf(fx->warning, sizeof(fx->warning), "%s", line);
-}
 
 int fixture_setup(void **state)
 {
@@ -25,8 +14,7 @@ int fixture_setup(void **state)
 	for (int i = 0; i < 2; i++)
 		assert_int_equal(cuDevicePrimaryCtxRetain(&fx->primary[i], i), 0);
 	fst3fs_waker_init(&fx->waker);
-	fx->log = (struct fst3fs_log){.fn = on_log, .ctx = fx, .level = FST3FS_LOG_INFO};
-	fx->config = (struct fst3fs_dev_config){.staging_size = STAGING, .waker = &fx->waker, .log = &fx->log};
+	fx->config = (struct fst3fs_dev_config){.staging_size = STAGING, .waker = &fx->waker};
 	fx->config.staging = mmap(NULL, STAGING, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
 	assert_ptr_not_equal(fx->config.staging, MAP_FAILED);
 	*state = fx;

@@ -22,10 +22,7 @@ enum { STAGING = 1 << 20, PIECE = 64 << 10, PIECES = STAGING / PIECE };
 
 struct fixture {
 	struct fst3fs_waker waker;
-	struct fst3fs_log log;
 	struct fst3fs_dev_config config;
-	int warnings;
-	char warning[1024];
 	CUcontext primary[2]; /* held by "the application" */
 	struct fst3fs_dev_copy copies[PIECES];
 	struct fst3fs_error err;
