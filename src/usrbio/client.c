@@ -144,6 +144,11 @@ int usrbio_client_probe(struct usrbio_client *c, sem_t *notify)
 	return rc;
 }
 
+dev_t usrbio_client_dev(const struct usrbio_client *c)
+{
+	return c->dev;
+}
+
 void usrbio_client_unnotify(struct usrbio_client *c, const sem_t *sem)
 {
 	pthread_mutex_lock(&c->lock);

@@ -13,6 +13,7 @@
 #include <semaphore.h>
 #include <stdbool.h>
 #include <stddef.h>
+#include <sys/types.h>
 
 #include "err.h"
 #include "key.h"
@@ -37,6 +38,9 @@ int usrbio_client_readlink(struct usrbio_client *c, const char *key, char *out, 
 
 /* The daemon's submit semaphore for rings of `priority` (< 0 high, 0 normal, > 0 low); for sem_close. */
 int usrbio_client_submit_sem(struct usrbio_client *c, int priority, sem_t **out, struct fst3fs_error *err);
+
+/* The device number of the mount, which all its files share. */
+dev_t usrbio_client_dev(const struct usrbio_client *c);
 
 /* No probe posts `sem` after this. */
 void usrbio_client_unnotify(struct usrbio_client *c, const sem_t *sem);

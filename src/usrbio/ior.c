@@ -122,13 +122,17 @@ int usrbio_ior_prep(struct usrbio_ior *ior, const struct usrbio_iov *iov, uint64
 	return 0;
 }
 
-int usrbio_ior_submit(struct usrbio_ior *ior)
+void usrbio_ior_wake(struct usrbio_ior *ior)
 {
-	if (!ior->queued)
-		return 0;
-	ior->queued = false;
 	/* EOVERFLOW alone is possible, and means that the daemon has enough to wake for. */
 	sem_post(ior->submit);
+}
+
+int usrbio_ior_submit(struct usrbio_ior *ior)
+{
+	if (ior->queued)
+		usrbio_ior_wake(ior);
+	ior->queued = false;
 	return 0;
 }
 
@@ -138,7 +142,7 @@ int usrbio_ior_reap_cqes(struct usrbio_ior *ior, struct usrbio_cqe *out, int max
 
 	/* The daemon may have held requests back until their completions had room. */
 	if (n > 0 && usrbio_ring_outstanding(&ior->ring) > 0)
-		sem_post(ior->submit);
+		usrbio_ior_wake(ior);
 	return n;
 }
 

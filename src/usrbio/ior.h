@@ -31,6 +31,9 @@ struct usrbio_ior {
 int usrbio_ior_create_attr(struct usrbio_client *c, const struct usrbio_ior_attr *attr, struct usrbio_ior **out,
 			   struct fst3fs_error *err);
 
+/* Wakes the daemon, queued or not. */
+void usrbio_ior_wake(struct usrbio_ior *ior);
+
 /* Takes up to `max` completions, and tells the daemon that there is room for more. */
 int usrbio_ior_reap_cqes(struct usrbio_ior *ior, struct usrbio_cqe *out, int max);
 

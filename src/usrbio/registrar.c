@@ -6,6 +6,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "clock.h"
@@ -28,6 +29,7 @@ static int read_link(int dir, const char *key, char *out, size_t size)
 
 static int open_dir(struct usrbio_client *c)
 {
+	struct stat st;
 	char *path;
 	int fd, rc;
 
@@ -36,9 +38,13 @@ static int open_dir(struct usrbio_client *c)
 	fd = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 	rc = fd < 0 ? -errno : 0;
 	free(path);
-	if (rc == 0)
-		usrbio_fork_guard(&c->dir, fd);
-	return rc;
+	if (rc < 0)
+		return rc;
+	usrbio_fork_guard(&c->dir, fd);
+	if (fstat(fd, &st) < 0)
+		return -errno;
+	c->dev = st.st_dev;
+	return 0;
 }
 
 static bool is_semaphore(const char *path)

@@ -46,6 +46,7 @@ struct usrbio_client {
 
 	/* The thread's, and after the open anybody's to read. */
 	struct usrbio_fork_guard dir;
+	dev_t dev;			      /* of the mount's files */
 	char submit[3][USRBIO_SHM_PATH_SIZE]; /* semaphores of high, normal and low priority; "" = none */
 
 	/* Fixed. */

@@ -172,6 +172,8 @@ int usrbio_shm_open(struct usrbio_shm *shm, const char *path, size_t size)
 	else
 		rc = map(shm, fd);
 	close(fd);
+	if (rc == 0)
+		strcpy(shm->path, path);
 	return rc;
 }
 

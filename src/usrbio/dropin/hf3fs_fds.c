@@ -1,0 +1,154 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "hf3fs_fds.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <limits.h>
+#include <pthread.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "hf3fs_usrbio.h"
+#include "usrbio.h"
+
+enum { LEAF = 512 };
+
+static pthread_rwlock_t lock = PTHREAD_RWLOCK_INITIALIZER;
+static struct hf3fs_file ***leaves; /* leaves[fd / LEAF][fd % LEAF], NULL where nothing is registered */
+static int leaf_count;
+
+void hf3fs_fds_lock(void)
+{
+	pthread_rwlock_wrlock(&lock);
+}
+
+void hf3fs_fds_unlock(void)
+{
+	pthread_rwlock_unlock(&lock);
+}
+
+/* The place of an fd or a handle, which is minus the number of our copy; NULL when the table does not reach so far. */
+static struct hf3fs_file **place(int fd)
+{
+	if (fd == INT_MIN)
+		return NULL;
+	fd = abs(fd);
+	if (fd / LEAF >= leaf_count || !leaves[fd / LEAF])
+		return NULL;
+	return &leaves[fd / LEAF][fd % LEAF];
+}
+
+/* The same, and makes the table reach so far; NULL without memory. */
+static struct hf3fs_file **make_place(int fd)
+{
+	const int need = fd / LEAF + 1;
+	struct hf3fs_file ***grown;
+
+	if (need > leaf_count) {
+		grown = realloc(leaves, (size_t)need * sizeof(*leaves));
+		if (!grown)
+			return NULL;
+		memset(grown + leaf_count, 0, (size_t)(need - leaf_count) * sizeof(*leaves));
+		leaves = grown;
+		leaf_count = need;
+	}
+	if (!leaves[fd / LEAF])
+		leaves[fd / LEAF] = calloc(LEAF, sizeof(**leaves));
+	return place(fd);
+}
+
+static struct hf3fs_file *lookup(int fd)
+{
+	struct hf3fs_file **at = place(fd);
+
+	return at ? *at : NULL;
+}
+
+int hf3fs_file_find(int fd, struct hf3fs_file *out)
+{
+	const struct hf3fs_file *file;
+
+	pthread_rwlock_rdlock(&lock);
+	file = lookup(fd);
+	if (file)
+		*out = *file;
+	pthread_rwlock_unlock(&lock);
+	return file ? 0 : -EBADF;
+}
+
+static int describe(int fd, struct hf3fs_file *file)
+{
+	int flags = fcntl(fd, F_GETFL);
+	struct stat st;
+
+	if (flags < 0 || !usrbio_fd_is_3fs(fd))
+		return EBADF;
+	if (fstat(fd, &st) < 0)
+		return errno;
+	*file = (struct hf3fs_file){
+		.fd = fd, .dup = -1, .access = flags & O_ACCMODE, .ino = st.st_ino, .dev = st.st_dev};
+	return 0;
+}
+
+/* Enters a file under both its numbers, or under none. */
+static int enter(struct hf3fs_file *file)
+{
+	if (!make_place(file->fd) || !make_place(file->dup))
+		return ENOMEM;
+	if (lookup(file->fd) || lookup(file->dup))
+		return EINVAL;
+	*place(file->fd) = file;
+	*place(file->dup) = file;
+	return 0;
+}
+
+int hf3fs_reg_fd(int fd, uint64_t flags)
+{
+	struct hf3fs_file *file = calloc(1, sizeof(*file));
+	int rc, handle;
+
+	(void)flags; /* none is defined */
+	if (!file)
+		return ENOMEM;
+	rc = describe(fd, file);
+	if (rc) {
+		free(file);
+		return rc;
+	}
+	/* Not 0 to 2: a program that closed those expects to get them back, and a handle of 0 would be no handle. */
+	file->dup = fcntl(fd, F_DUPFD_CLOEXEC, 3);
+	handle = -file->dup;
+	if (file->dup < 0) {
+		rc = errno;
+		free(file);
+		return rc;
+	}
+	pthread_rwlock_wrlock(&lock);
+	rc = enter(file);
+	pthread_rwlock_unlock(&lock);
+	if (rc) {
+		close(file->dup);
+		free(file);
+		return rc;
+	}
+	return handle;
+}
+
+void hf3fs_dereg_fd(int fd)
+{
+	struct hf3fs_file *file;
+
+	pthread_rwlock_wrlock(&lock);
+	file = lookup(fd);
+	if (file) {
+		*place(file->fd) = NULL;
+		*place(file->dup) = NULL;
+	}
+	pthread_rwlock_unlock(&lock);
+	if (!file)
+		return;
+	close(file->dup);
+	free(file);
+}
