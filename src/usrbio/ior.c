@@ -136,12 +136,21 @@ int usrbio_ior_submit(struct usrbio_ior *ior)
 	return 0;
 }
 
+/* May the daemon have held requests back because their completions had no room? It counts requests in work and
+ * completions not yet taken, and one that is just changing over may count twice; so never in a ring less than half
+ * full, which is spared the wake-up. */
+static bool may_be_held_back(struct usrbio_ior *ior, int taken)
+{
+	int left = usrbio_ring_outstanding(&ior->ring);
+
+	return left > 0 && left + taken > (ior->ring.slots - 1) / 2;
+}
+
 int usrbio_ior_reap_cqes(struct usrbio_ior *ior, struct usrbio_cqe *out, int max)
 {
 	int n = usrbio_ring_reap(&ior->ring, out, max);
 
-	/* The daemon may have held requests back until their completions had room. */
-	if (n > 0 && usrbio_ring_outstanding(&ior->ring) > 0)
+	if (n > 0 && may_be_held_back(ior, n))
 		usrbio_ior_wake(ior);
 	return n;
 }
