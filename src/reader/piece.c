@@ -3,9 +3,9 @@
 
 /* Measured with the sweep of the benchmark (docs/performance.md): a larger piece buys nothing and only makes the window
  * coarse. */
-#define PIECE_MAX (4ull << 20)
+#define PIECE_MAX (2ull << 20)
 /* One request has a ceiling and a latency of its own, so what fills a link is their number. */
-#define SLOTS_WANTED 32u
+#define SLOTS_WANTED 16u
 #define PAGE 4096ull
 #define BLOCK (64ull << 20)
 

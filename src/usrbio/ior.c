@@ -155,10 +155,12 @@ int usrbio_ior_reap_cqes(struct usrbio_ior *ior, struct usrbio_cqe *out, int max
 	return n;
 }
 
+/* Without waking the daemon: at io_depth 1 it holds a request back only when there is no room for its completion, and
+ * what is queued, in process and unreaped are together no more than the completions that there is room for. */
 int usrbio_ior_reap(struct usrbio_ior *ior, struct usrbio_result *out, int max)
 {
 	struct usrbio_cqe cqes[64];
-	int n = usrbio_ior_reap_cqes(ior, cqes, max < 64 ? max : 64);
+	int n = usrbio_ring_reap(&ior->ring, cqes, max < 64 ? max : 64);
 
 	for (int i = 0; i < n; i++)
 		out[i] = (struct usrbio_result){.result = cqes[i].result, .userdata = cqes[i].userdata};
