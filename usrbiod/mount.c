@@ -1,0 +1,141 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "mount.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <limits.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <sys/sysmacros.h>
+#include <unistd.h>
+
+#include "fs.h"
+#include "usrbiod.h"
+#include "wire.h"
+
+static int explain(const char *mountpoint, int err)
+{
+	if (err == ENOTCONN)
+		fprintf(stderr,
+			"usrbiod: %s: a daemon that was killed has left its mount here; remove it with\n"
+			"    fusermount3 -u -z '%s'\n",
+			mountpoint, mountpoint);
+	else
+		fprintf(stderr, "usrbiod: %s: %s\n", mountpoint, strerror(err));
+	return -err;
+}
+
+int mount_check(struct usrbiod *d)
+{
+	char virt[PATH_MAX + sizeof(USRBIO_VIRT_DIR) + 1];
+	struct stat st;
+
+	if (stat(d->options.mountpoint, &st) || !realpath(d->options.mountpoint, d->mountpoint))
+		return explain(d->options.mountpoint, errno);
+	if (!S_ISDIR(st.st_mode))
+		return explain(d->options.mountpoint, ENOTDIR);
+	snprintf(virt, sizeof(virt), "%s/" USRBIO_VIRT_DIR, d->mountpoint);
+	if (lstat(virt, &st) == 0 && st.st_ino >= INODE_VIRTUAL) {
+		fprintf(stderr, "usrbiod: %s: a 3FS is mounted here already\n", d->mountpoint);
+		return -EBUSY;
+	}
+	return 0;
+}
+
+struct fuse_session *mount_session(struct usrbiod *d)
+{
+	struct fuse_args args = FUSE_ARGS_INIT(0, NULL);
+	struct fuse_session *se = NULL;
+	char options[160];
+
+	/* Others than root may allow others only where /etc/fuse.conf says so. A read-only mount is not so to the
+	 * kernel, because clients register by symlink there, too. */
+	snprintf(options, sizeof(options), "-osubtype=hf3fs,fsname=hf3fs.%s,default_permissions%s", d->options.cluster,
+		 geteuid() == 0 ? ",allow_other" : "");
+	if (fuse_opt_add_arg(&args, "usrbiod") == 0 && fuse_opt_add_arg(&args, options) == 0)
+		se = fuse_session_new(&args, &fs_ops, sizeof(fs_ops), d);
+	fuse_opt_free_args(&args);
+	if (se && fuse_session_mount(se, d->mountpoint)) {
+		fuse_session_destroy(se);
+		se = NULL;
+	}
+	return se;
+}
+
+/* mountinfo escapes some characters in octal. */
+static void unescape(char *s)
+{
+	char *to = s;
+
+	while (*s) {
+		unsigned value;
+
+		if (s[0] == '\\' && sscanf(s + 1, "%3o", &value) == 1) {
+			*to++ = (char)value;
+			s += 4;
+		} else {
+			*to++ = *s++;
+		}
+	}
+	*to = '\0';
+}
+
+/* Of the mount itself, without asking it anything: it cannot answer before it is initialised. */
+static int mount_device(const char *mountpoint, unsigned *major_no, unsigned *minor_no)
+{
+	FILE *f = fopen("/proc/self/mountinfo", "re");
+	char line[2 * PATH_MAX], path[PATH_MAX];
+	int rc = -ENOENT;
+
+	if (!f)
+		return -errno;
+	while (fgets(line, sizeof(line), f)) {
+		unsigned maj, min;
+
+		if (sscanf(line, "%*d %*d %u:%u %*s %4095s", &maj, &min, path) != 3)
+			continue;
+		unescape(path);
+		if (strcmp(path, mountpoint))
+			continue;
+		*major_no = maj;
+		*minor_no = min;
+		rc = 0;
+	}
+	fclose(f);
+	return rc;
+}
+
+void mount_set_readahead(const char *mountpoint)
+{
+	unsigned major_no, minor_no;
+	char path[80];
+	FILE *f;
+
+	if (mount_device(mountpoint, &major_no, &minor_no))
+		return;
+	snprintf(path, sizeof(path), "/sys/class/bdi/%u:%u/read_ahead_kb", major_no, minor_no);
+	f = fopen(path, "we");
+	if (!f)
+		return;
+	fprintf(f, "%d\n", MOUNT_READAHEAD_KB);
+	fclose(f);
+}
+
+void mount_tell_parent(struct usrbiod *d)
+{
+	int null_fd;
+
+	if (d->ready_fd < 0)
+		return;
+	null_fd = open("/dev/null", O_RDWR | O_CLOEXEC);
+	for (int fd = 0; fd <= 2 && null_fd >= 0; fd++)
+		dup2(null_fd, fd);
+	if (null_fd > 2)
+		close(null_fd);
+	if (write(d->ready_fd, "", 1) != 1)
+		_exit(1); /* the parent is gone, so nobody knows of this daemon */
+	close(d->ready_fd);
+	d->ready_fd = -1;
+}

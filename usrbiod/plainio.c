@@ -1,0 +1,118 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "plainio.h"
+
+#include <errno.h>
+#include <stdlib.h>
+
+#include "usrbiod.h"
+#include "xfer.h"
+
+struct plainio {
+	struct xfer xfer;
+	struct fst3fs_task task; /* sends the bytes: too much work for the timer's thread */
+	struct usrbiod *d;
+	fuse_req_t req;
+	int fd; /* the file stays open until the kernel has its answer */
+	bool is_write;
+	size_t size;
+	off_t off;
+};
+
+static void send_read(struct usrbiod *d, fuse_req_t req, int fd, size_t size, off_t off)
+{
+	struct fuse_bufvec buf = FUSE_BUFVEC_INIT(size);
+
+	buf.buf[0].flags = FUSE_BUF_IS_FD | FUSE_BUF_FD_SEEK;
+	buf.buf[0].fd = fd;
+	buf.buf[0].pos = off;
+	atomic_fetch_add_explicit(&d->stats.read_bytes, size, memory_order_relaxed);
+	fuse_reply_data(req, &buf, FUSE_BUF_SPLICE_MOVE);
+}
+
+static void io_free(struct plainio *io)
+{
+	free(io->xfer.pieces);
+	free(io);
+}
+
+static void finish(struct fst3fs_task *task)
+{
+	struct plainio *io = (struct plainio *)((char *)task - offsetof(struct plainio, task));
+
+	if (io->is_write)
+		fuse_reply_write(io->req, io->size);
+	else
+		send_read(io->d, io->req, io->fd, io->size, io->off);
+	io_free(io);
+}
+
+static void time_passed(struct xfer *x)
+{
+	struct plainio *io = (struct plainio *)x;
+
+	if (fst3fs_pool_run(io->d->copiers, &io->task))
+		finish(&io->task);
+}
+
+static void drop(struct timer_event *ev)
+{
+	struct plainio *io = (struct plainio *)ev;
+
+	fuse_reply_none(io->req);
+	io_free(io);
+}
+
+/* Answers when `size` bytes have passed the link. Takes over its argument's content. */
+static void answer_in_time(const struct plainio *what, size_t bytes)
+{
+	struct usrbiod *d = what->d;
+	uint64_t chunk = d->options.chunk_kb * 1024;
+	struct plainio *io = malloc(sizeof(*io));
+	struct piece *pieces = calloc((size_t)xfer_pieces((uint64_t)what->off, bytes, chunk), sizeof(*pieces));
+
+	if (!io || !pieces) {
+		free(io);
+		free(pieces);
+		fuse_reply_err(what->req, ENOMEM);
+		return;
+	}
+	*io = *what;
+	io->task.run = finish;
+	io->xfer = (struct xfer){
+		.event.drop = drop, .timer = d->timer, .link = &d->link, .pieces = pieces, .done = time_passed};
+	xfer_cut(&io->xfer, (uint64_t)what->off, bytes, chunk, 0, 0);
+	xfer_start(&io->xfer);
+}
+
+void plainio_read(struct usrbiod *d, fuse_req_t req, int fd, size_t size, off_t off)
+{
+	size_t bytes = size;
+	struct stat st;
+
+	if (!link_simulates(&d->link)) {
+		send_read(d, req, fd, size, off);
+		return;
+	}
+	if (fstat(fd, &st) == 0 && off + (off_t)size > st.st_size)
+		bytes = off < st.st_size ? (size_t)(st.st_size - off) : 0;
+	answer_in_time(&(struct plainio){.d = d, .req = req, .fd = fd, .size = size, .off = off}, bytes);
+}
+
+void plainio_write(struct usrbiod *d, fuse_req_t req, int fd, struct fuse_bufvec *in, off_t off)
+{
+	struct fuse_bufvec out = FUSE_BUFVEC_INIT(fuse_buf_size(in));
+	ssize_t written;
+
+	out.buf[0].flags = FUSE_BUF_IS_FD | FUSE_BUF_FD_SEEK;
+	out.buf[0].fd = fd;
+	out.buf[0].pos = off;
+	written = fuse_buf_copy(&out, in, 0);
+	if (written < 0)
+		fuse_reply_err(req, (int)-written);
+	else if (!link_simulates(&d->link))
+		fuse_reply_write(req, (size_t)written);
+	else
+		answer_in_time(
+			&(struct plainio){.d = d, .req = req, .is_write = true, .size = (size_t)written, .off = off},
+			(size_t)written);
+}
