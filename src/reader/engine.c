@@ -20,11 +20,25 @@ static bool exclusive(const struct fst3fs_call *c)
 
 /* ------------------------------------------------------------------ pieces to the transport */
 
+/* The largest request that serves `e` well. The last ones of a call become smaller, so that they end at about the same
+ * time: a request has a ceiling of its own, and one that is left over alone does not fill the link. */
+static uint64_t largest(const struct fst3fs_session *s, const struct fst3fs_entry *e)
+{
+	const struct fst3fs_call *c = e->call;
+	uint64_t cap = c->cap && c->cap < s->layout.piece ? c->cap : s->layout.piece;
+	uint64_t share = (e->end - e->next) / s->layout.window;
+
+	if (e != &c->entries[c->count - 1])
+		return cap;
+	while (cap > share && cap / 2 >= e->file->blksize)
+		cap /= 2;
+	return cap;
+}
+
 /* The next piece of `e`: where it comes from and where it goes. */
 static void shape(const struct fst3fs_session *s, const struct fst3fs_entry *e, struct fst3fs_slot *slot)
 {
-	uint64_t cap = e->call->cap && e->call->cap < s->layout.piece ? e->call->cap : s->layout.piece;
-	uint64_t length = fst3fs_piece_cut(e->next, e->end, cap, e->file->blksize);
+	uint64_t length = fst3fs_piece_cut(e->next, e->end, largest(s, e), e->file->blksize);
 
 	slot->dst = e->request->dst ? e->request->dst + (e->next - (uint64_t)e->request->offset) : 0;
 	slot->direct = e->region != NULL;
