@@ -52,7 +52,7 @@ void scratch_remove(struct scratch *s)
 	assert_int_equal(rmdir(s->dir), 0);
 }
 
-static int count(const char *path, int (*wanted)(const char *name))
+static int count(const char *path, bool (*wanted)(const char *name, pid_t pid), pid_t pid)
 {
 	DIR *dir = opendir(path);
 	struct dirent *entry;
@@ -60,32 +60,38 @@ static int count(const char *path, int (*wanted)(const char *name))
 
 	assert_non_null(dir);
 	while ((entry = readdir(dir)) != NULL)
-		n += wanted(entry->d_name);
+		n += wanted(entry->d_name, pid);
 	closedir(dir);
 	return n;
 }
 
-static int is_registration(const char *name)
+static bool is_registration(const char *name, pid_t pid)
 {
+	(void)pid;
 	return name[0] != '.' && strncmp(name, "submit-ios", 10) != 0;
 }
 
 int scratch_links(const struct scratch *s)
 {
-	return count(s->iovs, is_registration);
+	return count(s->iovs, is_registration, 0);
 }
 
-static int is_ours(const char *name)
+static bool is_owned(const char *name, pid_t pid)
 {
 	const size_t prefix = strlen(USRBIO_SHM_PREFIX);
 	struct usrbio_owner owner;
 	uint8_t id[16];
 
 	return strncmp(name, USRBIO_SHM_PREFIX, prefix) == 0 && usrbio_uuid_parse(name + prefix, id) &&
-	       usrbio_owner_decode(id, &owner) && owner.pid == getpid();
+	       usrbio_owner_decode(id, &owner) && owner.pid == pid;
+}
+
+int scratch_shm_objects_of(pid_t pid)
+{
+	return count(USRBIO_SHM_DIR, is_owned, pid);
 }
 
 int scratch_shm_objects(void)
 {
-	return count(USRBIO_SHM_DIR, is_ours);
+	return scratch_shm_objects_of(getpid());
 }

@@ -8,6 +8,7 @@
 
 #include <semaphore.h>
 #include <stddef.h>
+#include <sys/types.h>
 
 struct scratch {
 	char dir[64];
@@ -21,7 +22,8 @@ void scratch_remove(struct scratch *s);
 
 /* How many links there are besides submit-ios. */
 int scratch_links(const struct scratch *s);
-/* Objects in /dev/shm whose name says that this process owns them. */
+/* Objects in /dev/shm whose name says that a process, or this one, owns them. */
+int scratch_shm_objects_of(pid_t pid);
 int scratch_shm_objects(void);
 
 #endif

@@ -1,0 +1,155 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "served.h"
+
+#include <fcntl.h>
+#include <setjmp.h>
+#include <signal.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mount.h>
+#include <sys/prctl.h>
+#include <sys/stat.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <cmocka.h>
+
+enum { LOOK_MS = 10, LOOKS = 60000 / LOOK_MS };
+
+void patience(struct patience *p)
+{
+	assert_true(p->looks++ < LOOKS);
+	usleep(LOOK_MS * 1000);
+}
+
+static void run_daemon(const struct served *s, const char *option, const char *value)
+{
+	const char *argv[10] = {getenv("USRBIOD"), "-f", "--stats", s->stats};
+	int n = 4;
+
+	if (option)
+		argv[n++] = option;
+	if (value)
+		argv[n++] = value;
+	argv[n++] = s->backing;
+	argv[n] = s->mount;
+	/* When a test fails, its daemon ends with it. */
+	prctl(PR_SET_PDEATHSIG, SIGTERM);
+	execv(argv[0], (char *const *)argv);
+	_exit(127);
+}
+
+static void spawn(struct served *s, const char *option, const char *value)
+{
+	struct patience p = {0};
+	char virt[128];
+
+	assert_non_null(getenv("USRBIOD"));
+	snprintf(virt, sizeof(virt), "%s/3fs-virt/iovs", s->mount);
+	s->pid = fork();
+	if (s->pid == 0)
+		run_daemon(s, option, value);
+	while (access(virt, F_OK) < 0) {
+		assert_int_equal(waitpid(s->pid, NULL, WNOHANG), 0);
+		patience(&p);
+	}
+}
+
+void served_start(struct served *s, const char *option, const char *value)
+{
+	strcpy(s->dir, "/tmp/usrbio-test-XXXXXX");
+	assert_non_null(mkdtemp(s->dir));
+	snprintf(s->backing, sizeof(s->backing), "%s/backing", s->dir);
+	snprintf(s->mount, sizeof(s->mount), "%s/mount \303\274", s->dir);
+	snprintf(s->stats, sizeof(s->stats), "%s/stats", s->dir);
+	assert_int_equal(mkdir(s->backing, 0755), 0);
+	assert_int_equal(mkdir(s->mount, 0755), 0);
+	spawn(s, option, value);
+}
+
+void served_restart(struct served *s)
+{
+	spawn(s, NULL, NULL);
+}
+
+/* A daemon that was killed leaves its three semaphores; their names hold its pid. */
+static void remove_semaphores(pid_t pid)
+{
+	char command[96];
+
+	snprintf(command, sizeof(command), "rm -f /dev/shm/sem.usrbiod-*-%d-*", (int)pid);
+	assert_int_equal(system(command), 0);
+}
+
+void served_kill(struct served *s)
+{
+	kill(s->pid, SIGKILL);
+	assert_int_equal(waitpid(s->pid, NULL, 0), s->pid);
+	assert_int_equal(umount2(s->mount, MNT_DETACH), 0);
+	remove_semaphores(s->pid);
+}
+
+void served_stop(struct served *s)
+{
+	char command[96];
+	int status;
+
+	assert_int_equal(kill(s->pid, SIGTERM), 0);
+	assert_int_equal(waitpid(s->pid, &status, 0), s->pid);
+	assert_int_equal(status, 0);
+	snprintf(command, sizeof(command), "rm -r '%s'", s->dir);
+	assert_int_equal(system(command), 0);
+}
+
+long served_stat(struct served *s, const char *key)
+{
+	struct patience p = {0};
+	char text[4096] = "", quoted[64];
+	const char *at;
+	FILE *f;
+
+	/* It appears whole, by rename. */
+	unlink(s->stats);
+	assert_int_equal(kill(s->pid, SIGUSR1), 0);
+	while ((f = fopen(s->stats, "r")) == NULL)
+		patience(&p);
+	assert_true(fread(text, 1, sizeof(text) - 1, f) > 0);
+	fclose(f);
+	snprintf(quoted, sizeof(quoted), "\"%s\":", key);
+	at = strstr(text, quoted);
+	assert_non_null(at);
+	return strtol(at + strlen(quoted), NULL, 10);
+}
+
+void served_wait_until_empty(struct served *s)
+{
+	struct patience p = {0};
+
+	while (served_stat(s, "iovs") != 0 || served_stat(s, "rings") != 0)
+		patience(&p);
+}
+
+uint8_t served_byte(uint64_t offset)
+{
+	return (uint8_t)(offset * 131 + (offset >> 8) * 17 + (offset >> 16));
+}
+
+const char *served_file(struct served *s, const char *name, size_t size)
+{
+	static char path[128];
+	uint8_t *bytes = malloc(size + 1);
+	FILE *f;
+
+	for (size_t i = 0; i < size; i++)
+		bytes[i] = served_byte(i);
+	snprintf(path, sizeof(path), "%s/%s", s->backing, name);
+	f = fopen(path, "w");
+	assert_non_null(f);
+	assert_int_equal(fwrite(bytes, 1, size, f), size);
+	assert_int_equal(fclose(f), 0);
+	free(bytes);
+	snprintf(path, sizeof(path), "%s/%s", s->mount, name);
+	return path;
+}

@@ -1,0 +1,43 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* A real mount: usrbiod in the foreground, on a directory of its own. */
+#ifndef TEST_SERVED_H
+#define TEST_SERVED_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <sys/types.h>
+
+struct served {
+	char dir[40];
+	char backing[64];
+	char mount[64]; /* with a space and a letter beyond ASCII in it */
+	char stats[64];
+	pid_t pid;
+};
+
+/* Starts $USRBIOD, with one more option or NULL, and waits until the mount works. */
+void served_start(struct served *s, const char *option, const char *value);
+/* Starts it again on the same mount point, after served_kill(). */
+void served_restart(struct served *s);
+/* Kills it outright, as a crash would, and takes the dead mount away. */
+void served_kill(struct served *s);
+/* Asks it to end, which must go well, and removes everything. */
+void served_stop(struct served *s);
+
+/* What the daemon counts: "iovs", "rings", "violations", "requests". */
+long served_stat(struct served *s, const char *key);
+/* Waits until the daemon has neither buffers nor rings. */
+void served_wait_until_empty(struct served *s);
+
+/* A file of `size` bytes that tell their offset; its path on the mount. */
+const char *served_file(struct served *s, const char *name, size_t size);
+uint8_t served_byte(uint64_t offset);
+
+/* Sleeps a moment between two looks at something that will come; gives the test up after a minute of them. */
+struct patience {
+	int looks;
+};
+void patience(struct patience *p);
+
+#endif
