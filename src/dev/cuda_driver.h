@@ -76,6 +76,7 @@ enum { /* flags */
 	CALL(host_unregister, cuMemHostUnregister, (void *))                                                           \
 	CALL(device_pci_bus_id, cuDeviceGetPCIBusId, (char *, int, int))
 
+/* NOLINTNEXTLINE(bugprone-macro-parentheses): a declaration's parts cannot stand in parentheses */
 #define FST3FS_CUDA_MEMBER(member, exported, parameters) fst3fs_cu_result(*member) parameters;
 struct fst3fs_cuda_driver {
 	FST3FS_CUDA_REQUIRED(FST3FS_CUDA_MEMBER)

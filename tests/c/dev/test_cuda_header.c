@@ -4,10 +4,12 @@
 
 #include "cuda_driver.h"
 
+/* NOLINTBEGIN(bugprone-macro-parentheses): the name of a function is made into a string */
 #define SAME(member, exported, parameters)                                                                             \
 	_Static_assert(__builtin_types_compatible_p(__typeof__(((struct fst3fs_cuda_driver *)0)->member),              \
 						    __typeof__(&exported)),                                            \
 		       #exported " is declared differently");
+/* NOLINTEND(bugprone-macro-parentheses) */
 FST3FS_CUDA_REQUIRED(SAME)
 FST3FS_CUDA_OPTIONAL(SAME)
 

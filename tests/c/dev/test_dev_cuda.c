@@ -71,8 +71,8 @@ static void a_copy_with_wait_is_done_when_it_returns(void **state)
 	fill_staging(fx, 5);
 	assert_int_equal(dev->ops->begin(dev, dst, &fx->err), 0);
 	assert_int_equal(start_piece(fx, dev, 3, dst, true), 0);
-	device_read(fx->primary[0], dst + 3 * PIECE, back, PIECE);
-	assert_memory_equal(back, (uint8_t *)fx->config.staging + 3 * PIECE, PIECE);
+	device_read(fx->primary[0], dst + 3ull * PIECE, back, PIECE);
+	assert_memory_equal(back, (uint8_t *)fx->config.staging + (size_t)3 * PIECE, PIECE);
 	assert_int_equal(collect(fx, dev, 1, WAKE_ONLY_MS), 0);
 	dev->ops->close(dev, false);
 	cuMemFree_v2(dst);

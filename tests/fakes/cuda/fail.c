@@ -11,29 +11,29 @@
 struct fake fake = {.lock = PTHREAD_MUTEX_INITIALIZER, .changed = PTHREAD_COND_INITIALIZER, .delay_us = 200};
 
 static const struct {
-	CUresult code;
 	const char *name;
+	CUresult code;
 	bool breaks; /* the context does not come back from it */
 } errors[] = {
-	{CUDA_SUCCESS, "CUDA_SUCCESS", false},
-	{CUDA_ERROR_INVALID_VALUE, "CUDA_ERROR_INVALID_VALUE", false},
-	{CUDA_ERROR_OUT_OF_MEMORY, "CUDA_ERROR_OUT_OF_MEMORY", false},
-	{CUDA_ERROR_NOT_INITIALIZED, "CUDA_ERROR_NOT_INITIALIZED", false},
-	{CUDA_ERROR_NO_DEVICE, "CUDA_ERROR_NO_DEVICE", false},
-	{CUDA_ERROR_INVALID_DEVICE, "CUDA_ERROR_INVALID_DEVICE", false},
-	{CUDA_ERROR_INVALID_CONTEXT, "CUDA_ERROR_INVALID_CONTEXT", false},
-	{CUDA_ERROR_ECC_UNCORRECTABLE, "CUDA_ERROR_ECC_UNCORRECTABLE", true},
-	{CUDA_ERROR_OPERATING_SYSTEM, "CUDA_ERROR_OPERATING_SYSTEM", false},
-	{CUDA_ERROR_INVALID_HANDLE, "CUDA_ERROR_INVALID_HANDLE", false},
-	{CUDA_ERROR_NOT_READY, "CUDA_ERROR_NOT_READY", false},
-	{CUDA_ERROR_ILLEGAL_ADDRESS, "CUDA_ERROR_ILLEGAL_ADDRESS", true},
-	{CUDA_ERROR_LAUNCH_TIMEOUT, "CUDA_ERROR_LAUNCH_TIMEOUT", true},
-	{CUDA_ERROR_CONTEXT_IS_DESTROYED, "CUDA_ERROR_CONTEXT_IS_DESTROYED", false},
-	{CUDA_ERROR_HOST_MEMORY_ALREADY_REGISTERED, "CUDA_ERROR_HOST_MEMORY_ALREADY_REGISTERED", false},
-	{CUDA_ERROR_HOST_MEMORY_NOT_REGISTERED, "CUDA_ERROR_HOST_MEMORY_NOT_REGISTERED", false},
-	{CUDA_ERROR_LAUNCH_FAILED, "CUDA_ERROR_LAUNCH_FAILED", true},
-	{CUDA_ERROR_NOT_SUPPORTED, "CUDA_ERROR_NOT_SUPPORTED", false},
-	{CUDA_ERROR_UNKNOWN, "CUDA_ERROR_UNKNOWN", true},
+	{"CUDA_SUCCESS", CUDA_SUCCESS, false},
+	{"CUDA_ERROR_INVALID_VALUE", CUDA_ERROR_INVALID_VALUE, false},
+	{"CUDA_ERROR_OUT_OF_MEMORY", CUDA_ERROR_OUT_OF_MEMORY, false},
+	{"CUDA_ERROR_NOT_INITIALIZED", CUDA_ERROR_NOT_INITIALIZED, false},
+	{"CUDA_ERROR_NO_DEVICE", CUDA_ERROR_NO_DEVICE, false},
+	{"CUDA_ERROR_INVALID_DEVICE", CUDA_ERROR_INVALID_DEVICE, false},
+	{"CUDA_ERROR_INVALID_CONTEXT", CUDA_ERROR_INVALID_CONTEXT, false},
+	{"CUDA_ERROR_ECC_UNCORRECTABLE", CUDA_ERROR_ECC_UNCORRECTABLE, true},
+	{"CUDA_ERROR_OPERATING_SYSTEM", CUDA_ERROR_OPERATING_SYSTEM, false},
+	{"CUDA_ERROR_INVALID_HANDLE", CUDA_ERROR_INVALID_HANDLE, false},
+	{"CUDA_ERROR_NOT_READY", CUDA_ERROR_NOT_READY, false},
+	{"CUDA_ERROR_ILLEGAL_ADDRESS", CUDA_ERROR_ILLEGAL_ADDRESS, true},
+	{"CUDA_ERROR_LAUNCH_TIMEOUT", CUDA_ERROR_LAUNCH_TIMEOUT, true},
+	{"CUDA_ERROR_CONTEXT_IS_DESTROYED", CUDA_ERROR_CONTEXT_IS_DESTROYED, false},
+	{"CUDA_ERROR_HOST_MEMORY_ALREADY_REGISTERED", CUDA_ERROR_HOST_MEMORY_ALREADY_REGISTERED, false},
+	{"CUDA_ERROR_HOST_MEMORY_NOT_REGISTERED", CUDA_ERROR_HOST_MEMORY_NOT_REGISTERED, false},
+	{"CUDA_ERROR_LAUNCH_FAILED", CUDA_ERROR_LAUNCH_FAILED, true},
+	{"CUDA_ERROR_NOT_SUPPORTED", CUDA_ERROR_NOT_SUPPORTED, false},
+	{"CUDA_ERROR_UNKNOWN", CUDA_ERROR_UNKNOWN, true},
 };
 
 enum { ERRORS = sizeof(errors) / sizeof(errors[0]), MAX_CALLS = 128, MAX_RULES = 16 };
@@ -176,7 +176,7 @@ CUresult leave(CUresult rc)
 
 static int from_environment(const char *name, int otherwise)
 {
-	const char *value = getenv(name);
+	const char *value = getenv(name); /* NOLINT(concurrency-mt-unsafe): a test's environment stands still */
 
 	return value && *value ? atoi(value) : otherwise;
 }
@@ -190,7 +190,7 @@ CUresult cuInit(unsigned flags)
 	if (rc == CUDA_SUCCESS && !fake.initialised) {
 		fake.devices = from_environment("FAKE_CUDA_DEVICES", 2);
 		fake.delay_us = (unsigned)from_environment("FAKE_CUDA_DELAY_US", 200);
-		if (set_rules(getenv("FAKE_CUDA_FAIL")) < 0)
+		if (set_rules(getenv("FAKE_CUDA_FAIL")) < 0) /* NOLINT(concurrency-mt-unsafe) */
 			rc = CUDA_ERROR_INVALID_VALUE;
 		fake.initialised = fake.devices > 0 && fake.devices <= MAX_DEVICES;
 		if (!fake.initialised)
@@ -264,7 +264,7 @@ __attribute__((destructor)) static void at_exit(void)
 	int count;
 	const char *text = fake_cuda_report(&count);
 
-	if (count > 0 && getenv("FAKE_CUDA_STRICT")) {
+	if (count > 0 && from_environment("FAKE_CUDA_STRICT", 0)) {
 		fprintf(stderr, "fake libcuda: at exit: %s\n", text);
 		_exit(97);
 	}

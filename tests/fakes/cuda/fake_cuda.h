@@ -12,7 +12,7 @@
  *   FAKE_CUDA_FAIL      CALL:N:ERROR[,...]: the Nth call (from 1; 0 = every call) of CALL fails with ERROR, for example
  *                       cuMemcpyHtoDAsync_v2:3:CUDA_ERROR_ILLEGAL_ADDRESS. CALL "copy" is a copy's execution, later on
  *                       its stream. Errors that break a context do so here.
- *   FAKE_CUDA_STRICT    if set, wrong use or leaked driver objects at exit end the process with status 97
+ *   FAKE_CUDA_STRICT    if 1, wrong use or leaked driver objects at exit end the process with status 97
  */
 #ifndef FAKE_CUDA_H
 #define FAKE_CUDA_H
