@@ -24,6 +24,7 @@ struct fst3fs_region; /* memory that this transport can read into */
 struct fst3fs_io_file {
 	int fd;
 	uint64_t ino;
+	void *priv; /* the transport's own, between its file_open and file_close */
 };
 
 struct fst3fs_io_req {
@@ -84,6 +85,10 @@ struct fst3fs_io_ops {
 	/* Required. Up to `max` requests that have landed, their `result` set; or a negative errno when the transport
 	 * is broken and must be given up. */
 	int (*reap)(struct fst3fs_io *io, struct fst3fs_io_req **out, int max);
+	/* Optional, both or none. What the transport does with a file after it was opened, and before it is closed; it
+	 * may be a file of another mount. Like opening and closing, the two may block, and happen on any thread. */
+	int (*file_open)(const char *sdk_path, struct fst3fs_io_file *file, struct fst3fs_error *err);
+	void (*file_close)(struct fst3fs_io_file *file);
 	/* Optional. Called now and then while nothing lands: 0, or a negative errno when the far side is gone. May not
 	 * block. */
 	int (*probe)(struct fst3fs_io *io);
@@ -98,5 +103,6 @@ struct fst3fs_io {
 
 extern const struct fst3fs_io_ops fst3fs_io_posix;  /* pread on any file system, into any memory */
 extern const struct fst3fs_io_ops fst3fs_io_usrbio; /* USRBIO through the client in this library */
+extern const struct fst3fs_io_ops fst3fs_io_sdk;    /* USRBIO through the official library */
 
 #endif

@@ -9,6 +9,7 @@
 
 #include "io.h"
 #include "usrbio.h"
+#include "usrbio_errors.h"
 #include "wire.h"
 
 /* A finished request leaves the submission queue only when those before it have finished too. With room to spare for
@@ -161,25 +162,6 @@ static int usrbio_probe(struct fst3fs_io *io)
 	return usrbio_client_probe(u->link->client, usrbio_ior_semaphore(u->ring));
 }
 
-static const char *usrbio_explain(int code)
-{
-	static const struct {
-		int code;
-		const char *meaning;
-	} meanings[] = {
-		{-EREMOTEIO, "storage did not answer the daemon, which has retried for a while"},
-		{-ENODATA, "a hole: this part of the file was never written"},
-		{-EBADF, "the daemon does not know the file as open"},
-		{-EINVAL, "the daemon does not know the buffer, or the range lies outside of it"},
-		{-EACCES, "the daemon could not register the buffer with its RDMA device, or it is another user's"},
-	};
-
-	for (size_t i = 0; i < sizeof(meanings) / sizeof(meanings[0]); i++)
-		if (meanings[i].code == code)
-			return meanings[i].meaning;
-	return NULL;
-}
-
 const struct fst3fs_io_ops fst3fs_io_usrbio = {
 	.size = sizeof(struct fst3fs_io_ops),
 	.name = "usrbio",
@@ -193,5 +175,5 @@ const struct fst3fs_io_ops fst3fs_io_usrbio = {
 	.flush = usrbio_flush,
 	.reap = usrbio_reap,
 	.probe = usrbio_probe,
-	.explain = usrbio_explain,
+	.explain = fst3fs_usrbio_explain,
 };

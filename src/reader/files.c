@@ -22,6 +22,8 @@ struct fst3fs_files {
 	struct fst3fs_file *newest, *oldest;
 	unsigned listed;
 	unsigned limit;
+	const struct fst3fs_io_ops *ops; /* a transport with hooks for files, or NULL */
+	const char *sdk_path;
 };
 
 /* ------------------------------------------------------------------ the table (under the lock) */
@@ -110,6 +112,8 @@ static struct fst3fs_file *evict(struct fst3fs_files *files, unsigned count)
 
 static void close_file(struct fst3fs_file *file)
 {
+	if (file->ops)
+		file->ops->file_close(&file->io);
 	close(file->io.fd);
 	free(file);
 }
@@ -179,6 +183,11 @@ static int open_file(struct fst3fs_files *files, const char *path, struct fst3fs
 	file->blksize = st.st_blksize > 0 ? (uint64_t)st.st_blksize : 1;
 	file->refs = 1;
 	memcpy(file->path, path, bytes);
+	if (files->ops)
+		rc = files->ops->file_open(files->sdk_path, &file->io, err);
+	if (rc < 0)
+		goto out_close;
+	file->ops = files->ops;
 	*out = file;
 	return 0;
 out_close:
@@ -202,7 +211,7 @@ static bool still_there(struct fst3fs_file *file)
 	return true;
 }
 
-struct fst3fs_files *fst3fs_files_new(void)
+struct fst3fs_files *fst3fs_files_new(const struct fst3fs_io_ops *ops, const char *sdk_path)
 {
 	struct fst3fs_files *files = calloc(1, sizeof(*files));
 	struct rlimit limit;
@@ -213,6 +222,11 @@ struct fst3fs_files *fst3fs_files_new(void)
 	files->limit = 512;
 	if (getrlimit(RLIMIT_NOFILE, &limit) == 0)
 		files->limit = limit.rlim_cur / 2 < UINT_MAX ? (unsigned)(limit.rlim_cur / 2) : UINT_MAX;
+	if (ops && ops->file_open) {
+		files->ops = ops;
+		files->sdk_path = sdk_path;
+		files->limit /= 2; /* the library keeps a copy of every fd */
+	}
 	return files;
 }
 

@@ -26,13 +26,15 @@ struct fst3fs_file {
 	uint64_t size; /* as fstat last said */
 	uint64_t blksize;
 	/* files.c's own */
+	const struct fst3fs_io_ops *ops; /* the transport that wants to know when it is closed, or NULL */
 	unsigned refs;
 	bool listed;
 	struct fst3fs_file *newer, *older;
 	char path[];
 };
 
-struct fst3fs_files *fst3fs_files_new(void);
+/* `ops` is the transport of the mount, NULL for none, and `sdk_path` its library's; both outlive the table. */
+struct fst3fs_files *fst3fs_files_new(const struct fst3fs_io_ops *ops, const char *sdk_path);
 
 /* The file under `path`, opened or revalidated; `blocks` while the mount does. Undone by fst3fs_files_put.
  * -EISDIR a directory; -EINVAL not a regular file; or what open said. */

@@ -7,6 +7,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "choose.h"
 #include "clock.h"
 #include "engine.h"
 #include "usrbio.h"
@@ -60,35 +61,6 @@ static int check_options(const struct fst3fs_options *o, struct fst3fs_error *er
 					   o->buffer_size, ram);
 	if (o->timeout_ms == 0)
 		return invalid(err, "timeout_ms", 0, "must be at least 1");
-	return 0;
-}
-
-/* The transport that suits the mount point, and why nothing better does. */
-static int choose_main(const struct fst3fs_options *o, const struct fst3fs_io_ops **main, char *mount,
-		       size_t mount_size, char *why_not, size_t why_size, struct fst3fs_error *err)
-{
-	const char *asked = o->mount_point ? o->mount_point : "";
-	int rc;
-
-	*main = NULL;
-	mount[0] = '\0';
-	why_not[0] = '\0';
-	if (!asked[0]) {
-		snprintf(why_not, why_size, "no 3FS mount point was given");
-	} else {
-		rc = access(asked, F_OK) == 0 ? usrbio_mount_of(asked, mount, mount_size) : -errno;
-		if (rc < 0) {
-			fst3fs_err_set(err, rc, "mount point: %s", fst3fs_strerror(rc));
-			fst3fs_err_set_path(err, asked);
-			return rc;
-		}
-		*main = rc == 1 ? &fst3fs_io_usrbio : NULL;
-		if (rc == 0)
-			snprintf(why_not, why_size, "%.600s is not on a 3FS mount", asked);
-	}
-	if (!*main && o->require_usrbio)
-		return fst3fs_err_set(err, -ENOTSUP, "%s, and reading through the operating system is ruled out",
-				      why_not);
 	return 0;
 }
 
@@ -160,7 +132,7 @@ static struct fst3fs_reader *reader_new(const struct fst3fs_options *o, const st
 	r->page_locked = -1;
 	r->mount_point = strdup(mount_point);
 	r->sdk_path = strdup(o->sdk_path ? o->sdk_path : "");
-	r->files = fst3fs_files_new();
+	r->files = fst3fs_files_new(main, r->sdk_path);
 	r->openers = fst3fs_pool_new("fst3fs-open", 16);
 	if (r->mount_point && r->sdk_path && r->files && r->openers)
 		return r;
@@ -187,19 +159,18 @@ int fst3fs_reader_open_with(const struct fst3fs_options *o, const struct fst3fs_
 
 int fst3fs_open(const struct fst3fs_options *o, struct fst3fs_reader **out, struct fst3fs_error *err)
 {
-	const struct fst3fs_io_ops *main;
-	char mount[4096], why_not[768];
+	struct fst3fs_way way;
 	int rc;
 
 	fst3fs_err_reset(err);
 	rc = check_options(o, err);
 	if (rc == 0)
-		rc = choose_main(o, &main, mount, sizeof(mount), why_not, sizeof(why_not), err);
+		rc = fst3fs_way_choose(o, &way, err);
 	if (rc == 0)
-		rc = fst3fs_reader_open_with(o, main, mount, out, err);
+		rc = fst3fs_reader_open_with(o, way.main, way.mount, out, err);
 	if (rc < 0)
 		return rc;
-	memcpy((*out)->why_not, why_not, sizeof(why_not));
+	memcpy((*out)->why_not, way.why_not, sizeof(way.why_not));
 	log_way(*out);
 	return 0;
 }

@@ -216,3 +216,31 @@ int usrbio_client_submit_sem(struct usrbio_client *c, int priority, sem_t **out,
 	*out = sem;
 	return 0;
 }
+
+int usrbio_client_run(struct usrbio_client *c, struct usrbio_task **task)
+{
+	struct usrbio_link *cmd = calloc(1, sizeof(*cmd));
+	int rc;
+
+	(*task)->link = cmd;
+	if (!cmd)
+		return -ENOMEM;
+	cmd->op = USRBIO_OP_RUN;
+	cmd->task = *task;
+	rc = usrbio_registrar_call(c, &cmd);
+	if (!cmd)
+		*task = NULL;
+	return rc;
+}
+
+void usrbio_client_end(struct usrbio_client *c, struct usrbio_task *task)
+{
+	struct usrbio_link *cmd = task->link;
+
+	if (!cmd) {
+		task->end(task); /* it never ran */
+		return;
+	}
+	cmd->op = USRBIO_OP_END;
+	usrbio_registrar_post(c, cmd);
+}

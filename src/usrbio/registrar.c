@@ -87,6 +87,11 @@ static int run(struct usrbio_client *c, struct usrbio_link *cmd)
 		return unlinkat(c->dir.fd, cmd->key, 0) < 0 ? -errno : 0;
 	case USRBIO_OP_READLINK:
 		return read_link(c->dir.fd, cmd->key, cmd->target, sizeof(cmd->target));
+	case USRBIO_OP_RUN:
+		return cmd->task->run(cmd->task);
+	case USRBIO_OP_END:
+		cmd->task->end(cmd->task);
+		return 0;
 	}
 	return -EINVAL;
 }
@@ -114,6 +119,18 @@ static bool dequeue(struct usrbio_client *c, struct usrbio_link *cmd)
 	return false;
 }
 
+/* Turns a command that nobody waits for any more into the one that undoes it; false when there is nothing to undo. */
+static bool reverse(struct usrbio_link *cmd, int rc)
+{
+	if (cmd->op == USRBIO_OP_LINK && rc == 0)
+		cmd->op = USRBIO_OP_UNLINK;
+	else if (cmd->op == USRBIO_OP_RUN)
+		cmd->op = USRBIO_OP_END;
+	else
+		return false;
+	return true;
+}
+
 /* Runs the oldest command. The lock is held before and after, and not during the call that may hang. */
 static void run_next(struct usrbio_client *c)
 {
@@ -129,8 +146,7 @@ static void run_next(struct usrbio_client *c)
 	if (!cmd->orphan) {
 		cmd->state = USRBIO_DONE;
 		pthread_cond_broadcast(&c->done);
-	} else if (cmd->op == USRBIO_OP_LINK && rc == 0) {
-		cmd->op = USRBIO_OP_UNLINK;
+	} else if (reverse(cmd, rc)) {
 		enqueue(c, cmd);
 	} else {
 		free(cmd);
@@ -187,6 +203,20 @@ int usrbio_registrar_start(struct usrbio_client *c)
 	return rc;
 }
 
+/* Nobody waits for `cmd` any more. Only what has not begun and leaves nothing behind can be dropped. */
+static void give_away(struct usrbio_client *c, struct usrbio_link *cmd)
+{
+	bool begun = cmd->op == USRBIO_OP_UNLINK || !dequeue(c, cmd); /* an unlink is still wanted */
+
+	cmd->orphan = true;
+	if (!begun && cmd->op == USRBIO_OP_RUN) {
+		cmd->op = USRBIO_OP_END;
+		enqueue(c, cmd);
+	} else if (!begun) {
+		free(cmd);
+	}
+}
+
 int usrbio_registrar_call(struct usrbio_client *c, struct usrbio_link **cmd)
 {
 	struct timespec deadline = fst3fs_timespec(fst3fs_now_ns() + c->timeout_ms * FST3FS_NS_PER_MS);
@@ -206,11 +236,7 @@ int usrbio_registrar_call(struct usrbio_client *c, struct usrbio_link **cmd)
 		rc = (*cmd)->rc;
 	} else {
 		rc = -ETIMEDOUT;
-		/* An unlink that nobody waits for is still wanted. */
-		if ((*cmd)->op != USRBIO_OP_UNLINK && dequeue(c, *cmd))
-			free(*cmd);
-		else
-			(*cmd)->orphan = true;
+		give_away(c, *cmd);
 		*cmd = NULL;
 	}
 	pthread_mutex_unlock(&c->lock);

@@ -18,6 +18,8 @@ enum usrbio_op {
 	USRBIO_OP_LINK,
 	USRBIO_OP_UNLINK,
 	USRBIO_OP_READLINK,
+	USRBIO_OP_RUN,
+	USRBIO_OP_END,
 };
 
 enum usrbio_command_state { USRBIO_IDLE, USRBIO_QUEUED, USRBIO_RUNNING, USRBIO_DONE };
@@ -29,6 +31,7 @@ struct usrbio_link {
 	enum usrbio_command_state state;
 	bool orphan; /* nobody waits for it any more: the thread frees it */
 	int rc;
+	struct usrbio_task *task; /* of RUN and END */
 	char key[USRBIO_KEY_SIZE];
 	char target[USRBIO_SHM_PATH_SIZE];
 };

@@ -36,6 +36,10 @@ int usrbio_shm_create(struct usrbio_shm *shm, const struct usrbio_shm_attr *attr
 /* Maps the object at `path`, which must lie in /dev/shm and be `size` bytes at least. The object stays its maker's. */
 int usrbio_shm_open(struct usrbio_shm *shm, const char *path, size_t size);
 
+/* Makes an object that somebody else created as ours are: 0600, all its space reserved. 0 or a negative errno (-ENOSPC:
+ * too little space). */
+int usrbio_shm_secure(const char *path, size_t size, struct fst3fs_error *err);
+
 /* Takes the name away; the memory stays. */
 void usrbio_shm_unlink(struct usrbio_shm *shm);
 /* Unmaps; the name stays. */

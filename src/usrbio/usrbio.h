@@ -50,6 +50,25 @@ bool usrbio_client_close(struct usrbio_client *c, uint64_t deadline_ns);
  * finds the daemon gone, `notify` (if not NULL) is posted. */
 int usrbio_client_probe(struct usrbio_client *c, sem_t *notify);
 
+/* ------------------------------------------------------------------ other work on the mount */
+
+struct usrbio_link;
+
+/* What somebody else registers on the mount, and undoes at last. Embedded in its owner's structure. */
+struct usrbio_task {
+	/* On the registering thread; may hang with the mount. */
+	int (*run)(struct usrbio_task *task);
+	/* Undoes what `run` did, be it all, in part or nothing, and frees the task. */
+	void (*end)(struct usrbio_task *task);
+	struct usrbio_link *link; /* the client's */
+};
+
+/* Runs a task and waits for it: what `run` gave. The task stays the caller's, for usrbio_client_end, except when the
+ * client's time-out ran out first: then *task is NULL and the thread ends it when it comes back. */
+int usrbio_client_run(struct usrbio_client *c, struct usrbio_task **task);
+/* Ends a task on the registering thread, and waits for nothing. */
+void usrbio_client_end(struct usrbio_client *c, struct usrbio_task *task);
+
 /* ------------------------------------------------------------------ buffers */
 
 struct usrbio_iov {
