@@ -30,11 +30,11 @@ demo: $(VENV)/.package ## read a checkpoint through USRBIO, compare every tensor
 
 .PHONY: test
 test: ctest $(VENV)/.package ## every test: C, then Python over real mounts
-	$(PY) -m pytest
+	$(PY) -I -m pytest
 
 .PHONY: check
 check: ctest $(VENV)/.package ## the quick part of the tests
-	$(PY) -m pytest -q -m 'not slow'
+	$(PY) -I -m pytest -q -m 'not slow'
 
 .PHONY: ctest
 ctest: build/build.ninja
@@ -63,13 +63,13 @@ format: $(VENV)/.ready ## format C and Python
 asan: $(VENV)/.package build-asan/build.ninja ## C tests, and usrbiod under the Python tests, with ASan and UBSan
 	$(MESON) compile -C build-asan
 	UBSAN_OPTIONS=halt_on_error=1:print_stacktrace=1 $(MESON) test -C build-asan --print-errorlogs
-	UBSAN_OPTIONS=halt_on_error=1:print_stacktrace=1 USRBIOD=$(CURDIR)/build-asan/usrbiod/usrbiod $(PY) -m pytest
+	UBSAN_OPTIONS=halt_on_error=1:print_stacktrace=1 USRBIOD=$(CURDIR)/build-asan/usrbiod/usrbiod $(PY) -I -m pytest
 
 .PHONY: tsan
 tsan: $(VENV)/.package build-tsan/build.ninja ## the same with TSan
 	$(MESON) compile -C build-tsan
 	$(MESON) test -C build-tsan --print-errorlogs
-	USRBIOD=$(CURDIR)/build-tsan/usrbiod/usrbiod $(PY) -m pytest
+	USRBIOD=$(CURDIR)/build-tsan/usrbiod/usrbiod $(PY) -I -m pytest
 
 .PHONY: valgrind
 valgrind: build/build.ninja ## C tests under valgrind

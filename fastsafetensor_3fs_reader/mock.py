@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """A reader of local files for development and tests, on nothing but the standard library."""
 
+import contextlib
 import ctypes
 import errno
 import mmap
@@ -32,8 +33,10 @@ class _File:
             raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), os.fsdecode(path))
 
     def __del__(self) -> None:
+        # A file system may refuse even this, when its daemon is gone; the fd is closed all the same.
         if hasattr(self, "fd"):
-            os.close(self.fd)
+            with contextlib.suppress(OSError):
+                os.close(self.fd)
 
     def is_at(self, path: PathType) -> bool:
         """Is this still the file of that name?"""

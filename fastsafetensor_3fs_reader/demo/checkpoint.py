@@ -37,7 +37,9 @@ LAYERS = (
     Layer("mlp.weight_scale_inv", np.float32, (0.0078125, 0.0078125)),
     Layer("mlp.gate.e_score_correction_bias", np.float32, (0.0625,)),
 )
-HIDDEN = 2048
+HIDDEN = 1024
+EMBEDDING = (16384, HIDDEN)
+EMBEDDING_BYTES = 2 * EMBEDDING[0] * EMBEDDING[1]
 LAYER_BYTES = sum(
     np.dtype(layer.dtype).itemsize * int(np.prod([int(d * HIDDEN) for d in layer.shape])) for layer in LAYERS
 )
@@ -78,7 +80,7 @@ def _layer(rng: np.random.Generator, number: int) -> Tensors:
 def _shard_tensors(rng: np.random.Generator, shard: int, layers: int) -> Tensors:
     tensors: Tensors = {}
     if shard == 0:
-        tensors["model.embed_tokens.weight"] = _random(rng, ml_dtypes.bfloat16, (16384, HIDDEN))
+        tensors["model.embed_tokens.weight"] = _random(rng, ml_dtypes.bfloat16, EMBEDDING)
     for number in range(shard * layers, (shard + 1) * layers):
         tensors.update(_layer(rng, number))
     if shard == SHARDS - 1:
@@ -90,7 +92,7 @@ def _shard_tensors(rng: np.random.Generator, shard: int, layers: int) -> Tensors
 def write_checkpoint(folder: str, total_bytes: int, progress: Callable[[int], None]) -> None:
     """About ``total_bytes`` in several shards, with their index. One shard at a time is in memory."""
     rng = np.random.default_rng(SEED)
-    layers = max(1, round(total_bytes / SHARDS / LAYER_BYTES))
+    layers = max(1, round((total_bytes - EMBEDDING_BYTES) / SHARDS / LAYER_BYTES))
     weight_map: Dict[str, str] = {}
     size = 0
     for shard in range(SHARDS):

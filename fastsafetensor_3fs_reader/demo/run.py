@@ -11,6 +11,7 @@ from contextlib import ExitStack, contextmanager
 from typing import Iterator, List, NamedTuple, NoReturn, Optional, Tuple
 
 import numpy as np
+from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.table import Table
 from tqdm import tqdm
@@ -167,7 +168,8 @@ def _speed(nbytes: int, seconds: float) -> str:
 
 
 def _print_table(console: Console, rows: List[Row]) -> None:
-    table = Table("shard", title="Read through USRBIO into host memory")
+    table = Table(title="Read into host memory", box=SIMPLE_HEAD, pad_edge=False)
+    table.add_column("shard", no_wrap=True)
     for heading in ("bytes", "seconds", "GB/s"):
         table.add_column(heading, justify="right")
     table.add_column("transport")
