@@ -1,0 +1,119 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Real usrbiod mounts for every test, and after every test a look whether anything is left."""
+
+import gc
+import itertools
+import os
+import shutil
+import tempfile
+from pathlib import Path
+from typing import Any, Callable, Iterator, List
+
+import pytest
+from support import Mount, eventually, open_fds, scratch_root, shm_objects, threads
+
+from fastsafetensor_3fs_reader import ThreeFSFileReader
+
+FAILED = pytest.StashKey[bool]()
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(item: pytest.Item) -> Iterator[None]:
+    report = yield
+    item.stash[FAILED] = item.stash.get(FAILED, False) or report.failed
+    return report
+
+
+@pytest.fixture(autouse=True)
+def nothing_left(request: pytest.FixtureRequest) -> Iterator[None]:
+    """No object in /dev/shm, no registration, no fd and no thread more than before the test."""
+    gc.collect()
+    before_fds, before_threads = open_fds(), threads()
+    yield
+    if request.node.stash.get(FAILED, False):
+        return  # its traceback keeps readers alive: what is left says nothing
+    # Readers that other fixtures gave to the test are to go now.
+    request.node.funcargs.clear()
+    gc.collect()
+    # What a reader leaves to a thread of its own takes a moment.
+    eventually(lambda: not shm_objects(os.getpid()) and open_fds() <= before_fds and threads() <= before_threads)
+    assert shm_objects(os.getpid()) == set(), "left in /dev/shm"
+    assert open_fds() - before_fds == set(), "fds left open"
+    assert threads() - before_threads == set(), "threads left running"
+    for mount in Mount.live:
+        assert eventually(lambda m=mount: m.registrations() == 0), f"registrations left: {mount.stats()}"
+        assert mount.stats()["violations"] == 0, f"protocol violated: {mount.stats()}"
+
+
+@pytest.fixture(scope="session")
+def scratch_session() -> Iterator[Path]:
+    folder = tempfile.mkdtemp(prefix="fst3fs-test-", dir=scratch_root())
+    yield Path(folder)
+    shutil.rmtree(folder)
+
+
+@pytest.fixture
+def scratch(scratch_session: Path) -> Iterator[Path]:
+    """A folder of the test's own."""
+    folder = Path(tempfile.mkdtemp(dir=scratch_session))
+    yield folder
+    shutil.rmtree(folder)
+
+
+def _mounts(root: Path) -> Iterator[Callable[..., Mount]]:
+    made: List[Mount] = []
+    numbers = itertools.count()
+
+    def serve(*options: str, name: str = "", backing: str = "") -> Mount:
+        number = next(numbers)
+        mount = Mount(root / (backing or f"backing-{number}"), root / (name or f"mnt-{number}"), *options)
+        made.append(mount)
+        return mount
+
+    yield serve
+    for mount in reversed(made):
+        mount.stop()
+
+
+@pytest.fixture
+def serve(scratch: Path, nothing_left: None) -> Iterator[Callable[..., Mount]]:
+    """Serves folders as 3FS: serve("--latency-us", "500", name="below scratch") -> Mount."""
+    yield from _mounts(scratch)
+
+
+@pytest.fixture
+def mount(serve: Callable[..., Mount]) -> Mount:
+    """One mount without any simulation."""
+    return serve()
+
+
+@pytest.fixture(scope="module")
+def module_mount(scratch_session: Path) -> Iterator[Mount]:
+    """One mount for all tests of a file."""
+    root = Path(tempfile.mkdtemp(dir=scratch_session))
+    makers = _mounts(root)
+    yield next(makers)()
+    next(makers, None)
+    shutil.rmtree(root)
+
+
+@pytest.fixture
+def open_reader(nothing_left: None) -> Iterator[Callable[..., ThreeFSFileReader]]:
+    """Makes readers that must use USRBIO, proves that they did, and closes them."""
+    readers: List[ThreeFSFileReader] = []
+
+    def make(mount: Mount, **kwargs: Any) -> ThreeFSFileReader:
+        kwargs.setdefault("buffer_size", 1 << 20)
+        reader = ThreeFSFileReader(str(mount.path), require="usrbio", **kwargs)
+        info = reader.info()
+        assert (info["transport"], info["client"]) == ("usrbio", "built-in")
+        readers.append(reader)
+        return reader
+
+    yield make
+    while readers:
+        reader = readers.pop()
+        info = reader.info()
+        reader.close()
+        assert info["transport"] == "usrbio"
+        assert info["bytes_posix"] == 0, "bytes came through the operating system"

@@ -1,0 +1,171 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What the tests share: data, destinations with guards, mounts, and a look at what this process has left."""
+
+import contextlib
+import ctypes
+import functools
+import json
+import os
+import re
+import struct
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+from typing import Any, Callable, ClassVar, Dict, List, Set
+
+import numpy as np
+
+from fastsafetensor_3fs_reader.usrbiod import Usrbiod
+
+KIB = 1 << 10
+MIB = 1 << 20
+PACKAGE = "fastsafetensor_3fs_reader"
+
+# ------------------------------------------------------------------ data
+
+
+@functools.lru_cache(maxsize=16)
+def random_bytes(size: int, seed: int = 1) -> bytes:
+    return np.random.default_rng(seed).integers(0, 256, size, np.uint8).tobytes()
+
+
+def safetensors_file(data: bytes = b"", **extra: Any) -> bytes:
+    """A valid file with one U8 tensor of ``data``."""
+    header = {"t": {"dtype": "U8", "shape": [len(data)], "data_offsets": [0, len(data)]}, **extra}
+    raw = json.dumps(header).encode()
+    return struct.pack("<Q", len(raw)) + raw + data
+
+
+class Target:
+    """Host memory to read into, with a guard on each side that no read may touch."""
+
+    GUARD = 64
+    FILL = 0xA5
+
+    def __init__(self, size: int) -> None:
+        self.size = size
+        self._raw = (ctypes.c_ubyte * (size + 2 * self.GUARD))()
+        self.address = ctypes.addressof(self._raw) + self.GUARD
+        self.reset()
+
+    def reset(self) -> None:
+        ctypes.memset(self._raw, self.FILL, len(self._raw))
+
+    def check(self, expected: bytes) -> None:
+        """``expected`` is there, and nothing around it was touched."""
+        raw = np.frombuffer(self._raw, np.uint8)
+        end = self.GUARD + len(expected)
+        assert np.array_equal(raw[self.GUARD : end], np.frombuffer(expected, np.uint8)), "bytes differ"
+        assert (raw[: self.GUARD] == self.FILL).all(), "written before the destination"
+        assert (raw[end:] == self.FILL).all(), "written behind what was delivered"
+
+
+# ------------------------------------------------------------------ mounts
+
+
+class Mount:
+    """A directory served as 3FS for one test: files go into ``backing`` and are read below ``path``."""
+
+    live: ClassVar[List["Mount"]] = []
+
+    def __init__(self, backing: Path, path: Path, *options: str) -> None:
+        backing.mkdir(parents=True, exist_ok=True)
+        path.mkdir(parents=True)
+        self.backing, self.path = backing, path
+        self.daemon = Usrbiod(str(backing), str(path), *options).start()
+        self.semaphores = [os.readlink(path / "3fs-virt" / "iovs" / name) for name in SEMAPHORES]
+        Mount.live.append(self)
+
+    def write(self, name: str, data: bytes) -> str:
+        """Puts a file into the backing directory; its path on the mount."""
+        file = self.backing / name
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_bytes(data)
+        return str(self.path / name)
+
+    def stats(self) -> Dict[str, Any]:
+        return self.daemon.stats()
+
+    def registrations(self) -> int:
+        stats = self.stats()
+        return stats["iovs"] + stats["rings"]
+
+    def stop(self) -> None:
+        """Ends it, and asserts that it ended well: with no complaint of a sanitizer, and nothing left behind."""
+        Mount.live.remove(self)
+        killed = self.daemon.returncode is not None
+        status = self.daemon.stop()
+        output = self.daemon.output()
+        self.daemon.discard()
+        if killed:
+            for semaphore in self.semaphores:
+                Path(semaphore).unlink(missing_ok=True)
+            return
+        assert status == 0, f"usrbiod ended with {status}: {output}"
+        assert not [s for s in self.semaphores if os.path.exists(s)], "usrbiod left semaphores"
+
+
+SEMAPHORES = ("submit-ios", "submit-ios.ph", "submit-ios.pl")
+
+
+def scratch_root() -> str:
+    """Memory where there is some, so that no disk slows the tests."""
+    shm = os.statvfs("/dev/shm")
+    return "/dev/shm" if shm.f_bavail * shm.f_frsize > 1 << 30 else tempfile.gettempdir()
+
+
+# ------------------------------------------------------------------ what is left
+
+
+def eventually(condition: Callable[[], Any], seconds: float = 10.0) -> Any:
+    """What ``condition`` gives, as soon as that is true; at the end whatever it is."""
+    deadline = time.monotonic() + seconds
+    while True:
+        value = condition()
+        if value or time.monotonic() > deadline:
+            return value
+        time.sleep(0.01)
+
+
+_OBJECT = re.compile(r"hf3fs-iov-([0-9a-f]{8})-([0-9a-f]{4})-8")
+
+
+def shm_objects(*pids: int) -> Set[str]:
+    """Objects of these processes in /dev/shm: a buffer's id begins with 22 bits of its owner's pid."""
+    found = set()
+    for name in os.listdir("/dev/shm"):
+        match = _OBJECT.match(name)
+        if match and int(match.group(1) + match.group(2), 16) >> (48 - 22) in pids:
+            found.add(name)
+    return found
+
+
+def open_fds() -> Set[str]:
+    """What this process has open, by number and target."""
+    fds = set()
+    for number in os.listdir("/proc/self/fd"):
+        # The one that listed them is gone.
+        with contextlib.suppress(FileNotFoundError):
+            fds.add(f"{number}: {os.readlink(f'/proc/self/fd/{number}')}")
+    return fds
+
+
+def threads() -> Set[str]:
+    return set(os.listdir("/proc/self/task"))
+
+
+# ------------------------------------------------------------------ other processes
+
+
+def python(*arguments: str, **kwargs: Any) -> "subprocess.Popen[str]":
+    """A Python process that imports the installed package, never the source tree."""
+    return subprocess.Popen(
+        [sys.executable, "-I", *arguments],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        **kwargs,
+    )
