@@ -102,6 +102,12 @@ static void run(struct window *w, const int *fds, const off_t *sizes, int files)
 			}
 		}
 		hf3fs_submit_ios(&w->ior);
+		if (in_flight == 0) {
+			/* Full with nothing in flight: the daemon has answered all and not yet moved the queue's tail.
+			 */
+			usleep(20);
+			continue;
+		}
 		n = hf3fs_wait_for_ios(&w->ior, cqes, 64, 1, NULL);
 		if (n < 0)
 			die("wait", n);

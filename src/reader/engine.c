@@ -8,6 +8,8 @@
 
 /* How often a sleeper looks whether its caller was interrupted. */
 #define GLANCE_NS (100 * FST3FS_NS_PER_MS)
+/* When a transport that was full with nothing in flight is tried again. */
+#define RETRY_NS (50 * 1000ull)
 /* How long the requests of an interrupted call may take to come back before the buffer is given up. */
 #define GRACE_NS FST3FS_NS_PER_S
 /* After how long without any completion the transport is asked whether its other side is still there. */
@@ -117,9 +119,12 @@ static bool fill_window(struct fst3fs_reader *r)
 	struct fst3fs_entry *e;
 	bool moved = false;
 
+	s->refused = false;
 	while (s->reading < s->layout.window && s->free && (e = next_entry(r)) != NULL) {
-		if (start_piece(r, e) == 0)
-			break; /* full with slots free: normal, its completions make room */
+		if (start_piece(r, e) == 0) {
+			s->refused = true; /* full with slots free: normal, completions make room */
+			break;
+		}
 		moved = true;
 	}
 	for (int i = 0; moved && i < 2; i++)
@@ -223,7 +228,9 @@ static bool check_bounds(struct fst3fs_reader *r, uint64_t *look_again_ns)
 {
 	uint64_t now = fst3fs_now_ns(), bound = r->timeout_ms * FST3FS_NS_PER_MS;
 
-	*look_again_ns = now + GLANCE_NS;
+	/* Full with nothing in flight: the daemon has answered everything and not yet moved the queue's tail. Nothing
+	 * will be posted when it does. */
+	*look_again_ns = now + (r->session->refused && r->session->reading == 0 ? RETRY_NS : GLANCE_NS);
 	for (struct fst3fs_call *c = r->active; c; c = c->next) {
 		uint64_t since = now - c->progress_ns;
 

@@ -54,6 +54,7 @@ struct fst3fs_session {
 	struct fst3fs_slot *slots;
 	struct fst3fs_slot *free; /* last in, first out: the slot just copied is the one still in the caches */
 	unsigned reading, reading_posix, copying;
+	bool refused; /* the transport was full when last offered a request */
 	struct fst3fs_dev *devs[FST3FS_MAX_DEVICES];
 	unsigned ndevs;
 };
