@@ -17,8 +17,7 @@ static void fail(struct fst3fs_cuda_lane *lane, const char *call, fst3fs_cu_resu
 		return;
 	lane->failed = call;
 	lane->failure = rc;
-	if (lane->copies)
-		lane->cu->stream_synchronize(lane->copies);
+	lane->cu->stream_synchronize(lane->copies);
 }
 
 static bool check(struct fst3fs_cuda_lane *lane, const char *call, fst3fs_cu_result rc)
@@ -28,20 +27,30 @@ static bool check(struct fst3fs_cuda_lane *lane, const char *call, fst3fs_cu_res
 	return rc == FST3FS_CU_SUCCESS;
 }
 
-static bool enter(struct fst3fs_cuda_lane *lane)
+/* A call that queued nothing concerns nobody but its caller: another thread's copies go on. In a context that is broken
+ * they will come to know it by themselves. */
+static int refuse(const struct fst3fs_cuda_lane *lane, struct fst3fs_error *err, const char *call, fst3fs_cu_result rc)
 {
-	return check(lane, "cuCtxPushCurrent", fst3fs_cuda_enter(lane->cu, &lane->ctx));
+	return rc == FST3FS_CU_SUCCESS ? 0 : fst3fs_cuda_error(lane->cu, err, lane->where, call, rc);
+}
+
+static int enter(struct fst3fs_cuda_lane *lane, struct fst3fs_error *err)
+{
+	return refuse(lane, err, "cuCtxPushCurrent", fst3fs_cuda_enter(lane->cu, &lane->ctx));
 }
 
 /* ------------------------------------------------------------------ life */
 
-static bool make_streams(struct fst3fs_cuda_lane *lane)
+static int make_streams(struct fst3fs_cuda_lane *lane, struct fst3fs_error *err)
 {
 	const struct fst3fs_cuda_driver *cu = lane->cu;
+	fst3fs_cu_result rc = cu->stream_create(&lane->copies, FST3FS_CU_STREAM_NON_BLOCKING);
 
-	return check(lane, "cuStreamCreate", cu->stream_create(&lane->copies, FST3FS_CU_STREAM_NON_BLOCKING)) &&
-	       check(lane, "cuStreamCreate", cu->stream_create(&lane->wakes, FST3FS_CU_STREAM_NON_BLOCKING)) &&
-	       check(lane, "cuEventCreate", cu->event_create(&lane->order, FST3FS_CU_EVENT_DISABLE_TIMING));
+	if (rc == FST3FS_CU_SUCCESS)
+		rc = cu->stream_create(&lane->wakes, FST3FS_CU_STREAM_NON_BLOCKING);
+	if (rc != FST3FS_CU_SUCCESS)
+		return refuse(lane, err, "cuStreamCreate", rc);
+	return refuse(lane, err, "cuEventCreate", cu->event_create(&lane->order, FST3FS_CU_EVENT_DISABLE_TIMING));
 }
 
 int fst3fs_cuda_lane_open(const struct fst3fs_cuda_driver *cu, const struct fst3fs_cuda_place *place, const char *where,
@@ -57,12 +66,12 @@ int fst3fs_cuda_lane_open(const struct fst3fs_cuda_driver *cu, const struct fst3
 	rc = lane->notice ? 0 : fst3fs_err_set(err, -ENOMEM, "no memory for a stream of copies to %s", where);
 	if (rc == 0)
 		rc = fst3fs_cuda_context_get(cu, place, &lane->ctx, err);
-	if (rc == 0 && enter(lane)) {
-		make_streams(lane);
+	if (rc == 0)
+		rc = enter(lane, err);
+	if (rc == 0) {
+		rc = make_streams(lane, err);
 		fst3fs_cuda_leave(cu);
 	}
-	if (rc == 0 && lane->failed)
-		rc = report(lane, err);
 	if (rc < 0) {
 		fst3fs_cuda_lane_close(lane);
 		return rc;
@@ -103,21 +112,24 @@ void fst3fs_cuda_lane_close(struct fst3fs_cuda_lane *lane)
 
 /* ------------------------------------------------------------------ events */
 
-static struct CUevent_st *event_get(struct fst3fs_cuda_lane *lane)
+static int event_get(struct fst3fs_cuda_lane *lane, struct CUevent_st **out, struct fst3fs_error *err)
 {
-	struct CUevent_st **grown, *event = NULL;
+	struct CUevent_st **grown;
+	int rc;
 
-	if (lane->idle_count > 0)
-		return lane->idle[--lane->idle_count];
+	if (lane->idle_count > 0) {
+		*out = lane->idle[--lane->idle_count];
+		return 0;
+	}
 	/* Room to take it back is made first, so that giving an event back cannot fail. */
 	grown = realloc(lane->idle, (lane->events + 1) * sizeof(struct CUevent_st *));
 	if (!grown)
-		return NULL;
+		return fst3fs_err_set(err, -ENOMEM, "no memory for a copy to %s", lane->where);
 	lane->idle = grown;
-	if (!check(lane, "cuEventCreate", lane->cu->event_create(&event, FST3FS_CU_EVENT_DISABLE_TIMING)))
-		return NULL;
-	lane->events++;
-	return event;
+	rc = refuse(lane, err, "cuEventCreate", lane->cu->event_create(out, FST3FS_CU_EVENT_DISABLE_TIMING));
+	if (rc == 0)
+		lane->events++;
+	return rc;
 }
 
 static void event_put(struct fst3fs_cuda_lane *lane, struct CUevent_st *event)
@@ -145,38 +157,42 @@ static void arm(struct fst3fs_cuda_lane *lane)
 int fst3fs_cuda_lane_begin(struct fst3fs_cuda_lane *lane, struct fst3fs_error *err)
 {
 	const struct fst3fs_cuda_driver *cu = lane->cu;
+	int rc = lane->failed ? report(lane, err) : enter(lane, err);
 
-	if (!lane->failed && enter(lane)) {
-		/* The wait takes the record as it stands now, so one event serves every read. */
-		if (check(lane, "cuEventRecord", cu->event_record(lane->order, FST3FS_CU_STREAM_LEGACY)))
-			check(lane, "cuStreamWaitEvent", cu->stream_wait_event(lane->copies, lane->order, 0));
-		fst3fs_cuda_leave(cu);
-	}
-	return lane->failed ? report(lane, err) : 0;
+	if (rc < 0)
+		return rc;
+	/* The wait takes the record as it stands now, so one event serves every read. */
+	rc = refuse(lane, err, "cuEventRecord", cu->event_record(lane->order, FST3FS_CU_STREAM_LEGACY));
+	if (rc == 0)
+		rc = refuse(lane, err, "cuStreamWaitEvent", cu->stream_wait_event(lane->copies, lane->order, 0));
+	fst3fs_cuda_leave(cu);
+	return rc;
 }
 
-/* Queues the copy and its event. False when the lane has failed: then nothing of the copy is under way. */
-static bool queue(struct fst3fs_cuda_lane *lane, struct fst3fs_dev_copy *copy)
+/* Queues the copy and its event. On failure nothing of the copy is under way. */
+static int queue(struct fst3fs_cuda_lane *lane, struct fst3fs_dev_copy *copy, struct fst3fs_error *err)
 {
 	const struct fst3fs_cuda_driver *cu = lane->cu;
-	struct CUevent_st *event = copy->priv;
+	int rc = refuse(lane, err, "cuMemcpyHtoDAsync",
+			cu->memcpy_htod_async(copy->dst, copy->src, copy->length, lane->copies));
 
-	return check(lane, "cuMemcpyHtoDAsync",
-		     cu->memcpy_htod_async(copy->dst, copy->src, copy->length, lane->copies)) &&
-	       check(lane, "cuEventRecord", cu->event_record(event, lane->copies));
+	if (rc == 0 && !check(lane, "cuEventRecord", cu->event_record(copy->priv, lane->copies)))
+		rc = report(lane, err);
+	return rc;
 }
 
 static int start(struct fst3fs_cuda_lane *lane, struct fst3fs_dev_copy *copy, bool wait, struct fst3fs_error *err)
 {
-	struct CUevent_st *event = event_get(lane);
+	struct CUevent_st *event = NULL;
+	int rc = event_get(lane, &event, err);
 
-	if (!event)
-		return lane->failed ? report(lane, err)
-				    : fst3fs_err_set(err, -ENOMEM, "no memory for a copy to %s", lane->where);
+	if (rc < 0)
+		return rc;
 	copy->priv = event;
-	if (!queue(lane, copy)) {
+	rc = queue(lane, copy, err);
+	if (rc < 0) {
 		event_put(lane, event);
-		return report(lane, err);
+		return rc;
 	}
 	copy->next = NULL;
 	*lane->tail = copy;
@@ -191,10 +207,10 @@ static int start(struct fst3fs_cuda_lane *lane, struct fst3fs_dev_copy *copy, bo
 int fst3fs_cuda_lane_copy(struct fst3fs_cuda_lane *lane, struct fst3fs_dev_copy *copy, bool wait,
 			  struct fst3fs_error *err)
 {
-	int rc;
+	int rc = lane->failed ? report(lane, err) : enter(lane, err);
 
-	if (lane->failed || !enter(lane))
-		return report(lane, err);
+	if (rc < 0)
+		return rc;
 	rc = start(lane, copy, wait, err);
 	fst3fs_cuda_leave(lane->cu);
 	return rc;
@@ -241,7 +257,7 @@ int fst3fs_cuda_lane_reap(struct fst3fs_cuda_lane *lane, struct fst3fs_dev_copy 
 
 	if (!lane->head)
 		return 0;
-	entered = enter(lane);
+	entered = check(lane, "cuCtxPushCurrent", fst3fs_cuda_enter(lane->cu, &lane->ctx));
 	n = reap_entered(lane, out, max);
 	if (entered)
 		fst3fs_cuda_leave(lane->cu);

@@ -131,6 +131,31 @@ static void a_broken_context_fails_everything_under_way(void **state)
 	cuMemFree_v2(dst);
 }
 
+static void a_refused_copy_leaves_the_others_alone(void **state)
+{
+	static const char *const refusals[] = {"cuMemcpyHtoDAsync_v2:1:CUDA_ERROR_INVALID_VALUE",
+					       "cuCtxPushCurrent_v2:1:CUDA_ERROR_NOT_SUPPORTED"};
+	struct fixture *fx = *state;
+	struct fst3fs_dev *dev = open_dev(fx, 0);
+	CUdeviceptr dst = device_alloc(fx, 0, STAGING);
+
+	fake_cuda_delay_us(2000);
+	for (size_t i = 0; i < sizeof(refusals) / sizeof(refusals[0]); i++) {
+		assert_int_equal(dev->ops->begin(dev, dst, &fx->err), 0);
+		wait_page_locked(dev); /* the thread that does it makes calls too */
+		assert_int_equal(start_piece(fx, dev, 0, dst, false), 0);
+		fake_cuda_fail(refusals[i]);
+		assert_int_equal(start_piece(fx, dev, 1, dst, false), -EIO);
+		fake_cuda_fail("cuEventRecord:1:CUDA_ERROR_NOT_SUPPORTED");
+		assert_int_equal(dev->ops->begin(dev, dst, &fx->err), -EIO);
+		fake_cuda_fail(NULL);
+		assert_int_equal(start_piece(fx, dev, 2, dst, false), 0);
+		assert_int_equal(collect(fx, dev, 2, WAKE_ONLY_MS), 0);
+	}
+	dev->ops->close(dev, false);
+	cuMemFree_v2(dst);
+}
+
 static void a_freed_destination_is_refused(void **state)
 {
 	struct fixture *fx = *state;
@@ -210,6 +235,7 @@ int main(void)
 		TEST(each_call_fails_in_turn),
 		TEST(the_call_that_waits_fails),
 		TEST(a_broken_context_fails_everything_under_way),
+		TEST(a_refused_copy_leaves_the_others_alone),
 		TEST(a_freed_destination_is_refused),
 	};
 	/* What these leave in the driver is left on purpose. */
