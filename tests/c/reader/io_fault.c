@@ -35,7 +35,7 @@ struct fault {
 	pthread_t thread;
 	struct pending queue[PLACES];
 	struct fst3fs_io_req *landed[PLACES];
-	int queued, nlanded, entries;
+	int queued, answering, nlanded, entries;
 	unsigned seed;
 	bool ending, broken;
 	atomic_int refs; /* the engine's and the thread's */
@@ -110,12 +110,14 @@ static void *far_side(void *arg)
 			pthread_cond_clockwait(&f->moved, &f->lock, CLOCK_MONOTONIC, &ts);
 			continue;
 		}
+		f->answering = 1;
 		pthread_mutex_unlock(&f->lock);
 		if (delay)
 			usleep((unsigned)rand() % delay);
 		result = answer(&p);
 		close(p.fd);
 		pthread_mutex_lock(&f->lock);
+		f->answering = 0;
 		region_unref((struct region *)p.region);
 		if (f->ending)
 			continue; /* the engine has given it up: only the bytes arrive */
@@ -157,9 +159,9 @@ static void fault_close(struct fst3fs_io *io, bool given_up, uint64_t deadline_n
 
 	(void)deadline_ns;
 	pthread_mutex_lock(&f->lock);
-	if (!given_up && (f->queued > 0 || f->nlanded > 0))
+	if (!given_up && f->queued + f->answering + f->nlanded > 0)
 		abort(); /* the one rule */
-	atomic_fetch_sub(&io_fault_in_flight, f->queued + f->nlanded);
+	atomic_fetch_sub(&io_fault_in_flight, f->queued + f->answering + f->nlanded);
 	f->ending = true;
 	pthread_cond_signal(&f->moved);
 	pthread_mutex_unlock(&f->lock);
@@ -209,7 +211,7 @@ static int fault_start(struct fst3fs_io *io, struct fst3fs_io_req *req)
 		pthread_mutex_unlock(&f->lock);
 		return -EAGAIN;
 	}
-	if (f->queued + f->nlanded >= f->entries)
+	if (f->queued + f->answering + f->nlanded >= f->entries)
 		abort(); /* more in flight than was agreed */
 	atomic_fetch_add(&((struct region *)req->region)->refs, 1);
 	f->queue[f->queued++] = (struct pending){
