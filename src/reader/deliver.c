@@ -142,13 +142,21 @@ static int collect_dev(struct fst3fs_reader *r, struct fst3fs_dev *dev)
 	return moved;
 }
 
-int fst3fs_collect(struct fst3fs_reader *r, struct fst3fs_error *err)
+bool fst3fs_collect_copies(struct fst3fs_reader *r)
 {
 	struct fst3fs_session *s = r->session;
 	int moved = 0;
 
 	for (unsigned i = 0; s->copying > 0 && i < s->ndevs; i++)
 		moved |= collect_dev(r, s->devs[i]);
+	return moved;
+}
+
+int fst3fs_collect(struct fst3fs_reader *r, struct fst3fs_error *err)
+{
+	struct fst3fs_session *s = r->session;
+	int moved = fst3fs_collect_copies(r);
+
 	if (s->reading > 0) {
 		struct fst3fs_io *const ios[] = {s->main, s->posix};
 

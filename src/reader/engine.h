@@ -94,6 +94,8 @@ void fst3fs_give_up(struct fst3fs_reader *r, struct fst3fs_call *c, const struct
 
 /* Reaps transports and devices; 1 something moved, 0 not, or what broke the transport. */
 int fst3fs_collect(struct fst3fs_reader *r, struct fst3fs_error *err);
+/* Devices alone; whether anything moved. */
+bool fst3fs_collect_copies(struct fst3fs_reader *r);
 /* Copies what a call that copies in turn has read, when none of it is still being read. */
 bool fst3fs_copy_turn(struct fst3fs_reader *r, struct fst3fs_call *c);
 

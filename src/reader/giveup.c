@@ -14,15 +14,10 @@ static void finish_copies(struct fst3fs_reader *r)
 {
 	struct fst3fs_session *s = r->session;
 	uint64_t deadline = fst3fs_now_ns() + r->timeout_ms * FST3FS_NS_PER_MS;
-	struct fst3fs_error err;
 
-	while (s->copying > 0 && fst3fs_now_ns() < deadline) {
-		fst3fs_err_reset(&err);
-		if (fst3fs_collect(r, &err) == 0)
+	while (s->copying > 0 && fst3fs_now_ns() < deadline)
+		if (!fst3fs_collect_copies(r))
 			fst3fs_waker_wait(&s->waker, fst3fs_now_ns() + 10 * FST3FS_NS_PER_MS);
-		else if (err.code)
-			break; /* the ring is broken as well; its copies have been reaped before it was looked at */
-	}
 }
 
 /* What is still being read or copied is nobody's any more: its ranges can end. */
