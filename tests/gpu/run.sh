@@ -26,9 +26,15 @@ python3 -c 'import sys, torch; sys.exit(not torch.cuda.is_available())' || {
 }
 
 say "build"
-test -f "$build/build.ninja" || meson setup "$build" --buildtype=release -Dpython=enabled -Dtests=disabled \
-	-Dprefix="$prefix" -Dpython.purelibdir="$prefix/python" -Dpython.platlibdir="$prefix/python" > "$out/build.log"
-meson install -C "$build" >> "$out/build.log"
+build_all() {
+	test -f "$build/build.ninja" || meson setup "$build" --buildtype=release -Dpython=enabled -Dtests=disabled \
+		-Dprefix="$prefix" -Dpython.purelibdir="$prefix/python" -Dpython.platlibdir="$prefix/python"
+	meson install -C "$build"
+}
+build_all > "$out/build.log" 2>&1 || {
+	tail -n 40 "$out/build.log"
+	exit 1
+}
 # What pip would leave beside the package, which tells its version by it.
 version=$(sed -n "s/^  version: '\(.*\)',/\1/p" meson.build | head -n 1)
 mkdir -p "$prefix/python/fastsafetensor_3fs_reader-$version.dist-info"
