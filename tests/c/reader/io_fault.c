@@ -239,10 +239,10 @@ static int fault_reap(struct fst3fs_io *io, struct fst3fs_io_req **out, int max)
 	int n = 0;
 
 	pthread_mutex_lock(&f->lock);
-	while (n < max && f->nlanded > 0)
-		out[n++] = f->landed[--f->nlanded];
 	if (f->broken)
 		n = -EPROTO;
+	while (n >= 0 && n < max && f->nlanded > 0)
+		out[n++] = f->landed[--f->nlanded];
 	pthread_mutex_unlock(&f->lock);
 	atomic_fetch_sub(&io_fault_in_flight, n > 0 ? n : 0);
 	return n;
