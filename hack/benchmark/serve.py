@@ -71,10 +71,13 @@ def parse_link(text: str) -> Link:
 # ------------------------------------------------------------------ files
 
 
-def _header(data_bytes: int) -> bytes:
-    """Of a safetensors file with one tensor. Padded, so that data begins at a multiple of 4 KiB, as writers may do."""
+HEADER = 4 * KIB
+
+
+def _header(data_bytes: int, size: int) -> bytes:
+    """Of a safetensors file with one tensor. Padded with spaces to ``size``, as writers do to align what follows."""
     text = f'{{"weight":{{"dtype":"U8","shape":[{data_bytes}],"data_offsets":[0,{data_bytes}]}}}}'
-    padded = text.encode().ljust(4 * KIB - 8)
+    padded = text.encode().ljust(size - 8)
     return len(padded).to_bytes(8, "little") + padded
 
 
@@ -93,18 +96,22 @@ def generate(
     size: int,
     *,
     sparse: bool = False,
+    header: int = HEADER,
     progress: Optional[Callable[[int], object]] = None,
 ) -> List[str]:
-    """Writes ``count`` safetensors files of ``size`` bytes each; their names. Sparse ones hold zeros and no memory."""
+    """Writes ``count`` safetensors files of ``size`` bytes each; their names. Sparse ones hold zeros and no memory.
+
+    ``header`` bytes of each come before the data.
+    """
     names = [f"model-{number + 1:05}-of-{count:05}.safetensors" for number in range(count)]
     for number, name in enumerate(names):
-        header = _header(max(0, size - 4 * KIB))
+        start = _header(max(0, size - header), header)
         with open(os.path.join(folder, name), "wb") as file:
-            file.write(header)
+            file.write(start)
             if sparse:
-                file.truncate(max(size, len(header)))
+                file.truncate(max(size, header))
             else:
-                _fill(file, size - len(header), SEED + number)
+                _fill(file, size - header, SEED + number)
         if progress is not None:
             progress(size)
     return names
