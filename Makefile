@@ -22,11 +22,20 @@ PACKAGE_SOURCES := meson.build meson.options pyproject.toml \
 
 .PHONY: help
 help: ## this list
-	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-11s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 .PHONY: demo
 demo: $(VENV)/.package ## read a checkpoint through USRBIO, compare every tensor (MODEL=dir: your own; MOUNT=dir: on a real 3FS)
 	@$(PY) -I -m fastsafetensor_3fs_reader demo $(if $(MODEL),--model '$(MODEL)') $(if $(MOUNT),--mount '$(MOUNT)')
+
+# One process on the model that ratios are stated for, beside what one would use otherwise.
+BENCH_SMALL := --serve --generate 1 --link 500,4000,500 --null --backends c,python --buffer-sizes 16,64 \
+	--chunk-sizes 0,4 --num-processes 1,2 --iterations 3 --peers \
+	--benchmark-op both --batch-sizes 8,32 --num-threads 8
+
+.PHONY: bench-small
+bench-small: $(VENV)/.package ## a small sweep with peers and charts, into benchmark_results/
+	$(PY) hack/benchmark/benchmark_runner.py $(BENCH_SMALL)
 
 .PHONY: test
 test: ctest $(VENV)/.package ## every test: C, then Python over real mounts
