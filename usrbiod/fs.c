@@ -33,8 +33,8 @@ static void fs_init(void *userdata, struct fuse_conn_info *conn)
 {
 	struct usrbiod *d = userdata;
 
-	conn->want |= conn->capable & (FUSE_CAP_SPLICE_WRITE | FUSE_CAP_SPLICE_MOVE | FUSE_CAP_SPLICE_READ |
-				       FUSE_CAP_IOCTL_DIR | FUSE_CAP_PARALLEL_DIROPS | FUSE_CAP_ASYNC_READ);
+	conn->want |= conn->capable & (FUSE_CAP_IOCTL_DIR | FUSE_CAP_PARALLEL_DIROPS | FUSE_CAP_ASYNC_READ);
+	conn->want &= ~(unsigned)FUSE_CAP_SPLICE_READ;
 	/* The kernel's default of 12 reads at a time is below what the simulated link needs to be full. */
 	conn->max_background = 512;
 	conn->congestion_threshold = 512;

@@ -16,6 +16,7 @@
 #include "fs.h"
 #include "guard.h"
 #include "mount.h"
+#include "plainio.h"
 
 enum {
 	FUSE_THREADS = 32,
@@ -148,6 +149,8 @@ static int start_parts(struct usrbiod *d, int root_fd)
 	if (!d->copiers || !d->iovs)
 		return -ENOMEM;
 	rc = guard_init();
+	if (rc == 0)
+		rc = plainio_init();
 	if (rc == 0)
 		rc = timer_start(&d->timer);
 	if (rc == 0)

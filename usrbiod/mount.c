@@ -8,6 +8,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <sys/statvfs.h>
 #include <sys/sysmacros.h>
 #include <unistd.h>
 
@@ -30,9 +31,12 @@ static int explain(const char *mountpoint, int err)
 int mount_check(struct usrbiod *d)
 {
 	char virt[PATH_MAX + sizeof(USRBIO_VIRT_DIR) + 1];
+	struct statvfs fs;
 	struct stat st;
 
-	if (stat(d->options.mountpoint, &st) || !realpath(d->options.mountpoint, d->mountpoint))
+	/* statvfs(), because that is never answered from what the kernel remembers of a daemon that is gone. */
+	if (statvfs(d->options.mountpoint, &fs) || stat(d->options.mountpoint, &st) ||
+	    !realpath(d->options.mountpoint, d->mountpoint))
 		return explain(d->options.mountpoint, errno);
 	if (!S_ISDIR(st.st_mode))
 		return explain(d->options.mountpoint, ENOTDIR);

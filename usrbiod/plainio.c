@@ -2,7 +2,9 @@
 #include "plainio.h"
 
 #include <errno.h>
+#include <pthread.h>
 #include <stdlib.h>
+#include <unistd.h>
 
 #include "usrbiod.h"
 #include "xfer.h"
@@ -18,15 +20,46 @@ struct plainio {
 	off_t off;
 };
 
+/* Each thread keeps one buffer: fresh memory for every read would cost more than the read. (Splicing would need none,
+ * but a pipe of the usual largest size cannot hold the largest read and its header.) */
+struct scratch {
+	size_t size;
+	char data[];
+};
+
+static pthread_key_t scratch_key;
+
+int plainio_init(void)
+{
+	return -pthread_key_create(&scratch_key, free);
+}
+
+static char *scratch(size_t size)
+{
+	struct scratch *s = pthread_getspecific(scratch_key);
+
+	if (!s || s->size < size) {
+		free(s);
+		s = malloc(sizeof(*s) + size);
+		pthread_setspecific(scratch_key, s);
+		if (!s)
+			return NULL;
+		s->size = size;
+	}
+	return s->data;
+}
+
 static void send_read(struct usrbiod *d, fuse_req_t req, int fd, size_t size, off_t off)
 {
-	struct fuse_bufvec buf = FUSE_BUFVEC_INIT(size);
+	char *buf = scratch(size);
+	ssize_t got = buf ? pread(fd, buf, size, off) : -1;
 
-	buf.buf[0].flags = FUSE_BUF_IS_FD | FUSE_BUF_FD_SEEK;
-	buf.buf[0].fd = fd;
-	buf.buf[0].pos = off;
-	atomic_fetch_add_explicit(&d->stats.read_bytes, size, memory_order_relaxed);
-	fuse_reply_data(req, &buf, FUSE_BUF_SPLICE_MOVE);
+	if (got < 0) {
+		fuse_reply_err(req, buf ? errno : ENOMEM);
+		return;
+	}
+	atomic_fetch_add_explicit(&d->stats.read_bytes, (uint64_t)got, memory_order_relaxed);
+	fuse_reply_buf(req, buf, (size_t)got);
 }
 
 static void io_free(struct plainio *io)

@@ -7,6 +7,8 @@
 
 struct usrbiod;
 
+/* Before the first read. 0 or a negative errno. */
+int plainio_init(void);
 void plainio_read(struct usrbiod *d, fuse_req_t req, int fd, size_t size, off_t off);
 void plainio_write(struct usrbiod *d, fuse_req_t req, int fd, struct fuse_bufvec *in, off_t off);
 

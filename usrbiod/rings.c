@@ -164,7 +164,9 @@ static void *watch(void *arg)
 	struct watcher *w = arg;
 
 	while (!atomic_load(&w->rings->stopped)) {
-		submit_wait(&w->submit);
+		/* Without a post there is no scan, as in the real daemon. */
+		if (!submit_wait(&w->submit))
+			continue;
 		while (!atomic_load(&w->rings->stopped) && scan(w))
 			run_queued(w->rings);
 	}

@@ -11,6 +11,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "clock.h"
 #include "guard.h"
 
 #define SHM_DIR "/dev/shm"
@@ -90,13 +91,17 @@ void submit_destroy(struct submit *s)
 	s->sem = NULL;
 }
 
-void submit_wait(struct submit *s)
+bool submit_wait(struct submit *s)
 {
 	/* A client may have written a huge value into it: one scan serves many posts, but not without an end. */
 	enum { POSTS_PER_SCAN = 4096 };
+	/* A client may also have taken the semaphore's memory away while this thread slept on it: no post would ever
+	 * wake it again. */
+	struct timespec until = fst3fs_timespec(fst3fs_now_ns() + 200 * FST3FS_NS_PER_MS);
 
-	while (sem_wait(s->sem) && errno == EINTR)
-		;
+	if (sem_clockwait(s->sem, CLOCK_MONOTONIC, &until))
+		return false;
 	for (int i = 0; i < POSTS_PER_SCAN && sem_trywait(s->sem) == 0; i++)
 		;
+	return true;
 }

@@ -8,6 +8,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <sys/prctl.h>
 #include <sys/random.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
@@ -57,6 +58,8 @@ void raw_mount_start(struct raw_mount *m, const char *const *options)
 	argv[n] = m->path;
 	m->pid = fork();
 	if (m->pid == 0) {
+		/* A test that is killed takes its daemon with it. */
+		prctl(PR_SET_PDEATHSIG, SIGTERM);
 		execv(argv[0], (char *const *)argv);
 		_exit(127);
 	}

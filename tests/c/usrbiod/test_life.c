@@ -1,0 +1,500 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* How daemons and clients come and go, and the faults made on purpose. Each test has a daemon of its own. */
+#include <dirent.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <pthread.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "cm.h"
+#include "raw.h"
+
+enum {
+	KIB = 1024,
+	MIB = 1024 * KIB,
+};
+
+static struct raw_mount mount_;
+
+static void start(const char *a, const char *b, const char *c, const char *d)
+{
+	const char *const options[] = {a, b, c, d, NULL};
+
+	raw_mount_start(&mount_, options);
+}
+
+static int open_iovs(void)
+{
+	char path[160];
+	int dir;
+
+	snprintf(path, sizeof(path), "%s/" USRBIO_IOVS_DIR, mount_.path);
+	dir = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	assert_true(dir >= 0);
+	return dir;
+}
+
+/* The kernel tells the daemon of a close in its own time. */
+static void wait_for_registrations(long iovs, long rings)
+{
+	for (int i = 0; i < 500; i++) {
+		if (raw_stat(&mount_, NULL, "iovs") == iovs && raw_stat(&mount_, NULL, "rings") == rings)
+			return;
+		usleep(10000);
+	}
+	fail_msg("registrations: %ld buffers, %ld rings", raw_stat(&mount_, NULL, "iovs"),
+		 raw_stat(&mount_, NULL, "rings"));
+}
+
+/* ---------------------------------------------------------------- clients */
+
+static void a_killed_client_leaves_no_registration(void **state)
+{
+	int ends[2];
+	char byte;
+	pid_t pid;
+
+	(void)state;
+	start(NULL, NULL, NULL, NULL);
+	assert_int_equal(pipe(ends), 0);
+	pid = fork();
+	if (pid == 0) {
+		struct raw_shm buf;
+		struct raw_ring ring;
+
+		open_iovs();
+		raw_shm_make(&buf, 64 * KIB);
+		if (raw_register(&mount_, &buf, "") || raw_ring_make(&mount_, &ring, 4, ".r1.t0"))
+			_exit(1);
+		unlink(buf.name);
+		unlink(ring.shm.name);
+		if (write(ends[1], "", 1) != 1)
+			_exit(1);
+		pause();
+	}
+	assert_int_equal(read(ends[0], &byte, 1), 1);
+	assert_int_equal(raw_stat(&mount_, NULL, "iovs"), 1);
+	assert_int_equal(raw_stat(&mount_, NULL, "rings"), 1);
+	kill(pid, SIGKILL);
+	waitpid(pid, NULL, 0);
+	wait_for_registrations(0, 0);
+	close(ends[0]);
+	close(ends[1]);
+	raw_mount_stop(&mount_);
+}
+
+static void *register_on_a_thread(void *arg)
+{
+	int *dir = arg;
+	static struct raw_shm buf;
+
+	*dir = open_iovs();
+	raw_shm_make(&buf, 4096);
+	assert_int_equal(raw_register(&mount_, &buf, ""), 0);
+	raw_shm_drop(&buf);
+	return NULL;
+}
+
+static void closing_the_directory_takes_its_threads_registrations_alone(void **state)
+{
+	struct raw_shm buf;
+	pthread_t thread;
+	int dir, mine;
+
+	(void)state;
+	start(NULL, NULL, NULL, NULL);
+	mine = open_iovs();
+	raw_shm_make(&buf, 4096);
+	assert_int_equal(raw_register(&mount_, &buf, ""), 0);
+	assert_int_equal(pthread_create(&thread, NULL, register_on_a_thread, &dir), 0);
+	pthread_join(thread, NULL);
+	assert_int_equal(raw_stat(&mount_, NULL, "iovs"), 2);
+	close(dir);
+	wait_for_registrations(1, 0);
+	close(mine);
+	wait_for_registrations(0, 0);
+	raw_shm_drop(&buf);
+	raw_mount_stop(&mount_);
+}
+
+static void keys_are_listed_to_their_user(void **state)
+{
+	struct dirent *entry;
+	struct raw_shm buf;
+	int fixed = 0, own = 0;
+	DIR *dir;
+
+	(void)state;
+	start(NULL, NULL, NULL, NULL);
+	raw_shm_make(&buf, 4096);
+	assert_int_equal(raw_register(&mount_, &buf, ".b4096"), 0);
+	dir = fdopendir(open_iovs());
+	while ((entry = readdir(dir))) {
+		fixed += strncmp(entry->d_name, "submit-ios", 10) == 0;
+		own += strcmp(entry->d_name, buf.key) == 0;
+	}
+	closedir(dir);
+	assert_int_equal(fixed, 3);
+	assert_int_equal(own, 1);
+	raw_shm_drop(&buf);
+	raw_mount_stop(&mount_);
+}
+
+/* ---------------------------------------------------------------- requests */
+
+static struct raw_shm buf;
+static struct raw_ring ring;
+static uint64_t ino;
+static int fd;
+
+static void client_start(size_t file_bytes, size_t buf_bytes, int entries, const char *attributes)
+{
+	raw_make_file(&mount_, "file", file_bytes);
+	fd = raw_open(&mount_, "file", &ino);
+	raw_shm_make(&buf, buf_bytes);
+	assert_int_equal(raw_register(&mount_, &buf, ""), 0);
+	assert_int_equal(raw_ring_make(&mount_, &ring, entries, attributes), 0);
+}
+
+static void client_stop(void)
+{
+	close(fd);
+	raw_ring_drop(&mount_, &ring);
+	assert_int_equal(raw_unregister(&mount_, &buf), 0);
+	raw_shm_drop(&buf);
+}
+
+static void each_nth_request_fails(void **state)
+{
+	(void)state;
+	start("--fail-every", "3", "--short-every", "4");
+	client_start(64 * KIB, 64 * KIB, 4, ".r1.t0");
+	for (int i = 1; i <= 12; i++) {
+		raw_prep(&ring, &buf, 0, ino, 0, 1000);
+		raw_post(&ring);
+		assert_int_equal(raw_wait(&ring).result, i % 3 == 0 ? -EREMOTEIO : i % 4 == 0 ? 500 : 1000);
+	}
+	client_stop();
+	raw_mount_stop(&mount_);
+}
+
+static void a_hung_request_holds_nobody_else_up(void **state)
+{
+	int in_time = 0;
+
+	(void)state;
+	start("--hang-every", "3", NULL, NULL);
+	client_start(64 * KIB, 64 * KIB, 16, ".r1.t0");
+	for (int i = 0; i < 9; i++)
+		raw_prep(&ring, &buf, 0, ino, 0, 1000);
+	raw_post(&ring);
+	while (in_time < 6) {
+		assert_int_equal(raw_wait(&ring).result, 1000);
+		in_time++;
+	}
+	assert_true(raw_quiet(&ring));
+	assert_int_equal(raw_stat(&mount_, "in_flight", "now"), 3);
+	/* The oldest of them holds the queue's tail. */
+	assert_true(ring.header->sqe_tail <= 2);
+	client_stop();
+	raw_mount_stop(&mount_);
+}
+
+static void completions_out_of_order_keep_the_queues_order(void **state)
+{
+	enum { WINDOW = 15, ROUNDS = 200, PIECE = 8 * KIB, FILE_BYTES = 2 * MIB + 777 };
+	struct usrbio_cqe cqe;
+	int sent = 0, got = 0, busy[WINDOW + 1] = {0};
+	uint64_t offs[WINDOW + 1];
+
+	(void)state;
+	start("--latency-us", "100", "--jitter-us", "3000");
+	client_start(FILE_BYTES, (WINDOW + 1) * PIECE, WINDOW, ".r-2.t0");
+	while (got < ROUNDS) {
+		/* Args slots are used in turn, so the next one must be free, and the queue not full. */
+		while (sent < ROUNDS && !busy[ring.next_arg] &&
+		       (ring.header->sqe_head + 1) % ring.slots !=
+			       __atomic_load_n(&ring.header->sqe_tail, __ATOMIC_SEQ_CST) &&
+		       sent - got < WINDOW) {
+			int slot = ring.next_arg;
+
+			offs[slot] = (uint64_t)sent * 10007 % (FILE_BYTES - PIECE);
+			busy[slot] = 1;
+			raw_prep(&ring, &buf, (uint64_t)slot * PIECE, ino, offs[slot], PIECE);
+			sent++;
+		}
+		raw_post(&ring);
+		cqe = raw_wait(&ring);
+		assert_int_equal(cqe.result, PIECE);
+		assert_int_equal(busy[cqe.index], 1);
+		for (int i = 0; i < PIECE; i++)
+			assert_int_equal(buf.base[cqe.index * PIECE + i], raw_byte_at(offs[cqe.index] + (uint64_t)i));
+		busy[cqe.index] = 0;
+		got++;
+	}
+	assert_int_equal(raw_stat(&mount_, NULL, "violations"), 0);
+	client_stop();
+	raw_mount_stop(&mount_);
+}
+
+static void null_counts_and_moves_nothing(void **state)
+{
+	(void)state;
+	start("--null", "--job-mbps", "500", NULL);
+	client_start(64 * KIB, 64 * KIB, 4, ".r1.t0");
+	memset(buf.base, 0xee, buf.size);
+	raw_prep(&ring, &buf, 0, ino, 60 * KIB, 64 * KIB);
+	raw_post(&ring);
+	assert_int_equal(raw_wait(&ring).result, 4 * KIB);
+	assert_int_equal(buf.base[0], 0xee);
+	assert_int_equal(raw_stat(&mount_, NULL, "bytes"), 4 * KIB);
+	client_stop();
+	raw_mount_stop(&mount_);
+}
+
+/* More jobs than workers: the rest wait for their turn, and all are done. */
+static void few_workers_serve_many_jobs(void **state)
+{
+	(void)state;
+	start("--workers", "1", "--latency-us", "200");
+	client_start(64 * KIB, 64 * KIB, 63, ".r1.t0");
+	for (int round = 0; round < 3; round++) {
+		for (int i = 0; i < 63; i++)
+			raw_prep(&ring, &buf, 0, ino, (uint64_t)i, 1000);
+		raw_post(&ring);
+		for (int i = 0; i < 63; i++)
+			assert_int_equal(raw_wait(&ring).result, 1000);
+	}
+	assert_int_equal(raw_stat(&mount_, "in_flight", "now"), 0);
+	client_stop();
+	raw_mount_stop(&mount_);
+}
+
+static void a_ring_dropped_in_flight_ends_quietly(void **state)
+{
+	(void)state;
+	start("--latency-us", "300000", NULL, NULL);
+	client_start(64 * KIB, 64 * KIB, 4, ".r1.t0");
+	raw_prep(&ring, &buf, 0, ino, 0, 1000);
+	raw_post(&ring);
+	while (raw_stat(&mount_, "in_flight", "now") == 0)
+		usleep(1000);
+	client_stop();
+	while (raw_stat(&mount_, "in_flight", "now") != 0)
+		usleep(10000);
+	raw_mount_stop(&mount_);
+}
+
+/* ---------------------------------------------------------------- files */
+
+static void files_can_be_made_and_changed(void **state)
+{
+	char command[1500];
+
+	(void)state;
+	/* Through the link too, and with held back answers: the same bytes. */
+	start("--latency-us", "100", "--meta-latency-us", "200");
+	raw_make_file(&mount_, "big", 3 * MIB + 5);
+	snprintf(command, sizeof(command),
+		 "set -e; b='%s'; m='%s'\n"
+		 "cmp \"$b/big\" \"$m/big\"\n"
+		 "mkdir \"$m/d\"; cp \"$m/big\" \"$m/d/copy\"; cmp \"$b/big\" \"$b/d/copy\"\n"
+		 "mv \"$m/d/copy\" \"$m/d/moved\"; test ! -e \"$b/d/copy\"\n"
+		 "truncate -s 10 \"$m/d/moved\"; test $(stat -c %%s \"$b/d/moved\") = 10\n"
+		 "printf more >> \"$m/d/moved\"; test $(stat -c %%s \"$m/d/moved\") = 14\n"
+		 "chmod 600 \"$m/d/moved\"; test $(stat -c %%a \"$b/d/moved\") = 600\n"
+		 "touch -d @1000 \"$m/d/moved\"; test $(stat -c %%Y \"$b/d/moved\") = 1000\n"
+		 "ln -s moved \"$m/d/link\"; cmp \"$m/d/link\" \"$b/d/moved\"\n"
+		 "ln \"$m/d/moved\" \"$m/d/hard\"; test $(stat -c %%h \"$b/d/moved\") = 2\n"
+		 "test \"$(ls \"$m/d\" | tr '\\n' ' ')\" = 'hard link moved '\n"
+		 "! rmdir \"$m/d\" 2>/dev/null; rm -r \"$m/d\"; test ! -e \"$b/d\"\n"
+		 "test -d \"$m/3fs-virt\"; ! ls \"$m\" | grep -q 3fs-virt; ! mkdir \"$m/3fs-virt\" 2>/dev/null\n",
+		 mount_.backing, mount_.path);
+	assert_int_equal(system(command), 0);
+	raw_mount_stop(&mount_);
+}
+
+static void many_files_in_a_directory_are_all_listed(void **state)
+{
+	enum { FILES = 3000 };
+	int seen = 0;
+	DIR *dir;
+
+	(void)state;
+	start(NULL, NULL, NULL, NULL);
+	for (int i = 0; i < FILES; i++) {
+		char path[160];
+
+		snprintf(path, sizeof(path), "%s/file-with-a-rather-long-name-%d", mount_.backing, i);
+		close(open(path, O_CREAT | O_WRONLY, 0644));
+	}
+	dir = opendir(mount_.path);
+	while (readdir(dir))
+		seen++;
+	assert_int_equal(seen, FILES + 2);
+	closedir(dir);
+	raw_mount_stop(&mount_);
+}
+
+static void a_read_only_mount_changes_nothing(void **state)
+{
+	char path[320];
+	int dir;
+
+	(void)state;
+	start("-o", "ro", NULL, NULL);
+	raw_make_file(&mount_, "file", 100);
+	snprintf(path, sizeof(path), "%s/file", mount_.path);
+	assert_int_equal(unlink(path), -1);
+	assert_int_equal(errno, EROFS);
+	assert_int_equal(open(path, O_WRONLY), -1);
+	assert_int_equal(errno, EROFS);
+	/* Registered all the same; and only closing the directory ends that. */
+	dir = open_iovs();
+	raw_shm_make(&buf, 4096);
+	assert_int_equal(raw_register(&mount_, &buf, ""), 0);
+	assert_int_equal(raw_unregister(&mount_, &buf), -EROFS);
+	close(dir);
+	wait_for_registrations(0, 0);
+	raw_shm_drop(&buf);
+	raw_mount_stop(&mount_);
+}
+
+/* ---------------------------------------------------------------- the daemon */
+
+/* Runs the daemon without -f and gives its exit status; what it printed comes in `text`. */
+static int run_daemon(const char *arguments, char *text, size_t size)
+{
+	char command[700];
+	size_t n;
+	FILE *f;
+	int status;
+
+	snprintf(command, sizeof(command), "exec '%s' %s 2>&1", getenv("USRBIOD"), arguments);
+	f = popen(command, "r");
+	assert_non_null(f);
+	n = fread(text, 1, size - 1, f);
+	text[n] = '\0';
+	status = pclose(f);
+	assert_true(WIFEXITED(status));
+	return WEXITSTATUS(status);
+}
+
+static void a_start_that_fails_says_why(void **state)
+{
+	char text[1000], arguments[400];
+
+	(void)state;
+	assert_int_not_equal(run_daemon("/nonexistent-backing /tmp", text, sizeof(text)), 0);
+	assert_non_null(strstr(text, "/nonexistent-backing: No such file"));
+	assert_int_not_equal(run_daemon("/tmp /nonexistent-mount", text, sizeof(text)), 0);
+	assert_non_null(strstr(text, "/nonexistent-mount: No such file"));
+	assert_int_not_equal(run_daemon("--workers 0 /tmp /tmp", text, sizeof(text)), 0);
+	assert_non_null(strstr(text, "--workers"));
+	start(NULL, NULL, NULL, NULL);
+	snprintf(arguments, sizeof(arguments), "'%s' '%s'", mount_.backing, mount_.path);
+	assert_int_not_equal(run_daemon(arguments, text, sizeof(text)), 0);
+	assert_non_null(strstr(text, "mounted here already"));
+	raw_mount_stop(&mount_);
+}
+
+static int semaphores_of(pid_t pid)
+{
+	struct dirent *entry;
+	char part[32];
+	int n = 0;
+	DIR *dir = opendir("/dev/shm");
+
+	snprintf(part, sizeof(part), "-%d-", (int)pid);
+	while ((entry = readdir(dir)))
+		n += strncmp(entry->d_name, "sem.usrbiod-", 12) == 0 && strstr(entry->d_name, part);
+	closedir(dir);
+	return n;
+}
+
+static int unmount(const char *flags)
+{
+	char command[200];
+
+	snprintf(command, sizeof(command), "fusermount3 %s '%s'", flags, mount_.path);
+	return system(command);
+}
+
+static void a_killed_daemons_mount_is_explained_and_its_semaphores_swept(void **state)
+{
+	char arguments[400], text[1000];
+	pid_t dead;
+
+	(void)state;
+	start(NULL, NULL, NULL, NULL);
+	dead = mount_.pid;
+	kill(dead, SIGKILL);
+	waitpid(dead, NULL, 0);
+	snprintf(arguments, sizeof(arguments), "--stats '%s' '%s' '%s'", mount_.stats, mount_.backing, mount_.path);
+	assert_int_equal(run_daemon(arguments, text, sizeof(text)), 1);
+	assert_non_null(strstr(text, "a daemon that was killed has left its mount here"));
+	assert_non_null(strstr(text, "fusermount3 -u -z"));
+	assert_int_equal(semaphores_of(dead), 3);
+	assert_int_equal(unmount("-u -z"), 0);
+	/* It returns when the mount works. */
+	assert_int_equal(run_daemon(arguments, text, sizeof(text)), 0);
+	assert_string_equal(text, "");
+	raw_make_file(&mount_, "file", 100);
+	fd = raw_open(&mount_, "file", &ino);
+	close(fd);
+	assert_int_equal(semaphores_of(dead), 0);
+	/* Unmounted by somebody else, it ends. */
+	assert_int_equal(unmount("-u"), 0);
+	for (int i = 0; i < 500 && access(mount_.stats, F_OK); i++)
+		usleep(10000);
+	assert_int_equal(access(mount_.stats, F_OK), 0);
+	snprintf(text, sizeof(text), "rm -r '%s'", mount_.dir);
+	assert_int_equal(system(text), 0);
+}
+
+static void a_busy_daemon_still_ends(void **state)
+{
+	(void)state;
+	start("--hang-every", "1", "--meta-latency-us", "1000");
+	client_start(64 * KIB, 64 * KIB, 8, ".r0.t0");
+	for (int i = 0; i < 8; i++)
+		raw_prep(&ring, &buf, 0, ino, 0, 1000);
+	raw_post(&ring);
+	while (raw_stat(&mount_, "in_flight", "now") != 8)
+		usleep(1000);
+	/* With the file open, the buffer registered, and requests that never end. */
+	raw_mount_stop(&mount_);
+	close(fd);
+	sem_close(ring.submit);
+	raw_shm_drop(&ring.shm);
+	raw_shm_drop(&buf);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(a_killed_client_leaves_no_registration),
+		cmocka_unit_test(closing_the_directory_takes_its_threads_registrations_alone),
+		cmocka_unit_test(keys_are_listed_to_their_user),
+		cmocka_unit_test(each_nth_request_fails),
+		cmocka_unit_test(a_hung_request_holds_nobody_else_up),
+		cmocka_unit_test(completions_out_of_order_keep_the_queues_order),
+		cmocka_unit_test(null_counts_and_moves_nothing),
+		cmocka_unit_test(few_workers_serve_many_jobs),
+		cmocka_unit_test(a_ring_dropped_in_flight_ends_quietly),
+		cmocka_unit_test(files_can_be_made_and_changed),
+		cmocka_unit_test(many_files_in_a_directory_are_all_listed),
+		cmocka_unit_test(a_read_only_mount_changes_nothing),
+		cmocka_unit_test(a_start_that_fails_says_why),
+		cmocka_unit_test(a_killed_daemons_mount_is_explained_and_its_semaphores_swept),
+		cmocka_unit_test(a_busy_daemon_still_ends),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
