@@ -245,37 +245,48 @@ void dir_create(fuse_req_t req, fuse_ino_t parent, const char *name, mode_t mode
 
 /* ---------------------------------------------------------------- listing */
 
-static void drop_dir(struct usrbiod *d, fuse_ino_t ino, uint64_t fh)
+void fs_dir_closed(struct usrbiod *d, fuse_ino_t ino, uint64_t fh)
 {
-	(void)d;
 	(void)ino;
-	closedir((DIR *)fh);
+	dirhandle_close(&d->dirs, (struct dirhandle *)fh);
+}
+
+/* 0 or a negative errno. */
+static int open_dir(struct usrbiod *d, fuse_req_t req, const struct inode *inode, struct fuse_file_info *fi)
+{
+	int fd = openat(inode->fd, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC), rc;
+	struct dirhandle *h;
+	DIR *dir;
+
+	if (fd < 0)
+		return -errno;
+	dir = fdopendir(fd);
+	if (!dir) {
+		rc = -errno;
+		close(fd);
+		return rc;
+	}
+	h = dirhandle_open(&d->dirs, dir, fs_caller(req).pid);
+	fi->fh = (uint64_t)h;
+	return h ? 0 : -ENOMEM;
 }
 
 void dir_opendir(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
 {
 	struct usrbiod *d = fs_begin(req, OP_OPENDIR);
 	const struct inode *inode;
-	DIR *dir;
-	int fd;
+	int rc;
 
 	if (virt_owns(ino)) {
 		virt_opendir(d, req, ino, fi);
 		return;
 	}
 	inode = inodes_node(d->inodes, ino);
-	fd = inode ? openat(inode->fd, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC) : -1;
-	dir = fd >= 0 ? fdopendir(fd) : NULL;
-	if (!dir) {
-		int err = inode ? errno : ESTALE;
-
-		if (fd >= 0)
-			close(fd);
-		reply_err(d, req, err);
-		return;
-	}
-	fi->fh = (uint64_t)dir;
-	reply_open(d, req, ino, fi, drop_dir);
+	rc = inode ? open_dir(d, req, inode, fi) : -ESTALE;
+	if (rc)
+		reply_err(d, req, -rc);
+	else
+		reply_open(d, req, ino, fi, fs_dir_closed);
 }
 
 static size_t list_dir(struct usrbiod *d, fuse_req_t req, fuse_ino_t ino, DIR *dir, char *buf, size_t size)
@@ -304,7 +315,7 @@ static size_t list_dir(struct usrbiod *d, fuse_req_t req, fuse_ino_t ino, DIR *d
 void dir_readdir(fuse_req_t req, fuse_ino_t ino, size_t size, off_t off, struct fuse_file_info *fi)
 {
 	struct usrbiod *d = fs_begin(req, OP_READDIR);
-	DIR *dir = (DIR *)fi->fh;
+	DIR *dir = ((struct dirhandle *)fi->fh)->dir;
 	char *buf;
 
 	if (virt_owns(ino)) {
@@ -330,6 +341,6 @@ void dir_releasedir(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
 		virt_releasedir(d, req, ino, fi);
 		return;
 	}
-	closedir((DIR *)fi->fh);
+	fs_dir_closed(d, ino, fi->fh);
 	fuse_reply_err(req, 0);
 }

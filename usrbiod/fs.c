@@ -53,7 +53,7 @@ static void reply_stat(struct usrbiod *d, fuse_req_t req, const struct inode *in
 		reply_err(d, req, errno);
 		return;
 	}
-	inodes_renumber(d->inodes, &st);
+	st.st_ino = inode->ino;
 	st.st_blksize = (blksize_t)(d->options.chunk_kb * 1024);
 	reply_attr(d, req, &st, (double)d->options.attr_timeout_s);
 }

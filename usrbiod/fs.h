@@ -22,7 +22,9 @@ void fs_entry(struct usrbiod *d, struct inode *inode, const struct stat *st, str
 /* An open file, as fi->fh: the backing fd and the count of who has it open. */
 int fs_file_opened(struct usrbiod *d, struct inode *inode, int flags, struct fuse_file_info *fi);
 void fs_file_closed(struct usrbiod *d, fuse_ino_t ino, uint64_t fh);
-/* A thread's identity on the backing file system: new files belong to the caller. */
+/* An open directory, as fi->fh: a struct dirhandle. */
+void fs_dir_closed(struct usrbiod *d, fuse_ino_t ino, uint64_t fh);
+/* New files belong to the caller. 0 or a negative errno. */
 int fs_give_to_caller(fuse_req_t req, int dir_fd, const char *name);
 
 void fs_open(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi);

@@ -3,7 +3,7 @@
  * Files that the kernel knows.
  *
  * A node id is the inode number that clients see in fstat(), because that is what their requests carry: the backing
- * file's own where possible. The exception is the root, whose node id FUSE fixes.
+ * file's own where possible, and 1 for the root, as FUSE demands.
  */
 #ifndef USRBIOD_INODE_H
 #define USRBIOD_INODE_H

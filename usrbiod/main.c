@@ -136,6 +136,7 @@ static int start_parts(struct usrbiod *d, int root_fd)
 
 	stats_init(&d->stats);
 	link_init(&d->link, &link);
+	dirhandles_init(&d->dirs);
 	d->faults.every[FAULT_FAIL] = o->fail_every;
 	d->faults.every[FAULT_HANG] = o->hang_every;
 	d->faults.every[FAULT_SHORT] = o->short_every;
@@ -170,6 +171,7 @@ static bool stop_parts(struct usrbiod *d)
 
 static void free_parts(struct usrbiod *d)
 {
+	dirhandles_fini(&d->dirs);
 	iovs_free(d->iovs);
 	rings_free(d->rings);
 	inodes_free(d->inodes);

@@ -11,6 +11,7 @@
 #ifndef USRBIOD_H
 #define USRBIOD_H
 
+#include "dirhandle.h"
 #include "faults.h"
 #include "inode.h"
 #include "iovs.h"
@@ -28,6 +29,7 @@ struct usrbiod {
 	struct link link;
 	struct timer *timer;
 	struct fst3fs_pool *copiers;
+	struct dirhandles dirs;
 	struct inodes *inodes;
 	struct rings *rings;
 	struct iovs *iovs;

@@ -39,11 +39,6 @@ static const struct node nodes[NODES] = {
 	[NODE_SUBMIT_LOW] = {"submit-ios.pl", NODE_IOVS, S_IFLNK | 0777},
 };
 
-/* Open directories: who opened it decides what goes away when it is closed. */
-struct handle {
-	pid_t pid;
-};
-
 static fuse_ino_t ino_of(uint64_t node)
 {
 	return INODE_VIRTUAL + node;
@@ -200,39 +195,32 @@ void virt_unlink(struct usrbiod *d, fuse_req_t req, fuse_ino_t parent, const cha
 	reply_err(d, req, -rc);
 }
 
-static void drop_handle(struct usrbiod *d, fuse_ino_t ino, uint64_t fh)
-{
-	(void)d;
-	(void)ino;
-	free((struct handle *)fh);
-}
-
 void virt_opendir(struct usrbiod *d, fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
 {
-	struct handle *handle;
+	struct dirhandle *h;
 	int node = node_of(ino);
 
 	if (node < 0 || !S_ISDIR(nodes[node].mode)) {
 		reply_err(d, req, ENOTDIR);
 		return;
 	}
-	handle = malloc(sizeof(*handle));
-	if (!handle) {
+	/* Who opened it decides what goes away when it is closed. */
+	h = dirhandle_open(&d->dirs, NULL, fs_caller(req).pid);
+	if (!h) {
 		reply_err(d, req, ENOMEM);
 		return;
 	}
-	handle->pid = fs_caller(req).pid;
-	fi->fh = (uint64_t)handle;
-	reply_open(d, req, ino, fi, drop_handle);
+	fi->fh = (uint64_t)h;
+	reply_open(d, req, ino, fi, fs_dir_closed);
 }
 
 void virt_releasedir(struct usrbiod *d, fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
 {
-	struct handle *handle = (struct handle *)fi->fh;
+	pid_t pid = ((struct dirhandle *)fi->fh)->pid;
 
+	fs_dir_closed(d, ino, fi->fh);
 	if (node_of(ino) == NODE_IOVS)
-		iovs_remove_pid(d->iovs, handle->pid);
-	free(handle);
+		iovs_remove_pid(d->iovs, pid);
 	fuse_reply_err(req, 0);
 }
 

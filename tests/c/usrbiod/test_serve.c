@@ -335,6 +335,53 @@ static void ioctls_tell_that_it_is_3fs(void **state)
 	close(dir);
 }
 
+struct hardlink {
+	ino_t parent;
+	char name[255];
+};
+
+struct punchhole {
+	int n;
+	size_t flags, start[1000], end[1000];
+};
+
+static void ioctls_link_files_and_punch_holes(void **state)
+{
+	struct hardlink link = {.name = "linked"};
+	static struct punchhole punch = {.n = 1, .start = {4 * KIB}, .end = {8 * KIB}};
+	char path[160];
+	uint8_t back[12 * KIB];
+	struct stat st;
+	int out;
+
+	(void)state;
+	assert_int_equal(stat(mount.path, &st), 0);
+	link.parent = st.st_ino;
+	raw_make_file(&mount, "to-link", 12 * KIB);
+	snprintf(path, sizeof(path), "%s/to-link", mount.path);
+	out = open(path, O_RDWR);
+	assert_true(out >= 0);
+	assert_int_equal(ioctl(out, _IOW('h', 12, struct hardlink), &link), 0);
+	assert_int_equal(ioctl(out, _IOW('h', 12, struct hardlink), &link), -1);
+	assert_int_equal(errno, EEXIST);
+	link.name[2] = '/';
+	assert_int_equal(ioctl(out, _IOW('h', 12, struct hardlink), &link), -1);
+	assert_int_equal(errno, EINVAL);
+	assert_int_equal(ioctl(out, _IOW('h', 13, struct punchhole), &punch), 0);
+	punch.n = 1001;
+	assert_int_equal(ioctl(out, _IOW('h', 13, struct punchhole), &punch), -1);
+	assert_int_equal(errno, EINVAL);
+	close(out);
+	snprintf(path, sizeof(path), "%s/linked", mount.backing);
+	out = open(path, O_RDONLY);
+	assert_int_equal(pread(out, back, sizeof(back), 0), sizeof(back));
+	assert_bytes(back, 0, 4 * KIB);
+	assert_int_equal(back[4 * KIB], 0);
+	assert_int_equal(back[8 * KIB - 1], 0);
+	assert_bytes(back + 8 * KIB, 8 * KIB, 4 * KIB);
+	close(out);
+}
+
 static void holes_are_zeros_inside_and_short_at_the_end(void **state)
 {
 	char path[160];
@@ -393,6 +440,7 @@ int main(void)
 		cmocka_unit_test(buffers_live_on_without_their_name),
 		cmocka_unit_test(write_rings_write),
 		cmocka_unit_test(ioctls_tell_that_it_is_3fs),
+		cmocka_unit_test(ioctls_link_files_and_punch_holes),
 		cmocka_unit_test(holes_are_zeros_inside_and_short_at_the_end),
 	};
 
