@@ -102,6 +102,7 @@ static void land(struct fst3fs_reader *r, struct fst3fs_slot *slot)
 static int collect_io(struct fst3fs_reader *r, struct fst3fs_io *io, struct fst3fs_error *err)
 {
 	struct fst3fs_io_req *done[BATCH];
+	uint64_t bytes = 0;
 	int n, moved = 0;
 
 	if (!io)
@@ -110,10 +111,16 @@ static int collect_io(struct fst3fs_reader *r, struct fst3fs_io *io, struct fst3
 		n = io->ops->reap(io, done, BATCH);
 		if (n < 0)
 			return fst3fs_err_set(err, n, "%s: the other side of the ring wrote nonsense", io->ops->name);
-		for (int i = 0; i < n; i++)
+		for (int i = 0; i < n; i++) {
+			bytes += done[i]->length;
 			land(r, (struct fst3fs_slot *)done[i]);
+		}
 		moved |= n > 0;
 	} while (n == BATCH);
+	if (moved)
+		fst3fs_tuner_landed(&r->session->tuner, bytes, fst3fs_now_ns());
+	if (r->session->reading == 0)
+		fst3fs_tuner_idle(&r->session->tuner);
 	return moved;
 }
 

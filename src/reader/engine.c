@@ -120,7 +120,7 @@ static bool fill_window(struct fst3fs_reader *r)
 	bool moved = false;
 
 	s->refused = false;
-	while (s->reading < s->layout.window && s->free && (e = next_entry(r)) != NULL) {
+	while (s->reading < s->tuner.limit && s->free && (e = next_entry(r)) != NULL) {
 		if (start_piece(r, e) == 0) {
 			s->refused = true; /* full with slots free: normal, completions make room */
 			break;

@@ -62,6 +62,7 @@ int fst3fs_session_new(const struct fst3fs_session_config *config, struct fst3fs
 		return fst3fs_err_set(err, -ENOMEM, "no memory for a reader");
 	fst3fs_waker_init(&s->waker);
 	s->layout = config->layout;
+	fst3fs_tuner_init(&s->tuner, s->layout.window, s->layout.piece);
 	rc = open_transports(s, config, err);
 	if (rc == 0)
 		rc = make_slots(s, err);

@@ -15,6 +15,7 @@
 #include "files.h"
 #include "io.h"
 #include "piece.h"
+#include "tuner.h"
 #include "waker.h"
 
 /* free -> reading -> landed -> copying -> free. Only a call that copies in turn leaves slots `landed`. */
@@ -50,6 +51,7 @@ struct fst3fs_session {
 	dev_t mount_dev;	 /* of files that `main` reads */
 	struct fst3fs_region *staging;
 	struct fst3fs_layout layout;
+	struct fst3fs_tuner tuner;
 	struct fst3fs_waker waker;
 	struct fst3fs_slot *slots;
 	struct fst3fs_slot *free; /* last in, first out: the slot just copied is the one still in the caches */
