@@ -20,8 +20,8 @@
 struct io_posix {
 	struct fst3fs_io io;
 	struct fst3fs_pool *pool;
-	struct fst3fs_waker *waker;
 	pthread_mutex_t lock;
+	struct fst3fs_waker *waker; /* NULL once the transport was given up: nobody waits any more */
 	struct fst3fs_io_req *landed, **landed_end;
 };
 
@@ -30,17 +30,17 @@ struct job {
 	struct fst3fs_task task;
 	struct io_posix *io;
 	struct fst3fs_io_req *req;
+	int fd; /* a copy: once the transport was given up the file may be gone */
 };
 
 /* ------------------------------------------------------------------ on the pool's threads */
 
-static int64_t read_all(const struct fst3fs_io_req *req)
+static int64_t read_all(int fd, const struct fst3fs_io_req *req)
 {
 	uint64_t have = 0;
 
 	while (have < req->length) {
-		ssize_t n =
-			pread(req->file->fd, (char *)req->buf + have, req->length - have, (off_t)(req->offset + have));
+		ssize_t n = pread(fd, (char *)req->buf + have, req->length - have, (off_t)(req->offset + have));
 
 		if (n < 0 && errno == EINTR)
 			continue;
@@ -58,15 +58,21 @@ static void job_run(struct fst3fs_task *task)
 	struct job *job = (struct job *)task;
 	struct io_posix *p = job->io;
 	struct fst3fs_io_req *req = job->req;
+	bool wanted;
 
-	req->result = read_all(req);
+	pthread_mutex_lock(&p->lock);
+	wanted = p->waker != NULL;
+	pthread_mutex_unlock(&p->lock);
+	if (wanted)
+		req->result = read_all(job->fd, req);
 	free(job);
 	pthread_mutex_lock(&p->lock);
 	req->next = NULL;
 	*p->landed_end = req;
 	p->landed_end = &req->next;
 	/* Inside the lock: once the request has been reaped and the transport closed, neither may be touched. */
-	fst3fs_waker_post(p->waker);
+	if (p->waker)
+		fst3fs_waker_post(p->waker);
 	pthread_mutex_unlock(&p->lock);
 }
 
@@ -77,6 +83,9 @@ static void posix_close(struct fst3fs_io *io, bool given_up, uint64_t deadline_n
 	struct io_posix *p = (struct io_posix *)io;
 
 	(void)deadline_ns;
+	pthread_mutex_lock(&p->lock);
+	p->waker = NULL;
+	pthread_mutex_unlock(&p->lock);
 	/* Without requests in flight the threads are idle, and end at once. */
 	fst3fs_pool_leave(p->pool, given_up ? 0 : UINT64_MAX / 2);
 	if (given_up)
@@ -147,7 +156,7 @@ static int posix_start(struct fst3fs_io *io, struct fst3fs_io_req *req)
 
 	if (!job)
 		return -ENOMEM;
-	*job = (struct job){.task.run = job_run, .io = p, .req = req};
+	*job = (struct job){.task.run = job_run, .io = p, .req = req, .fd = req->file->fd};
 	rc = fst3fs_pool_run(p->pool, &job->task);
 	if (rc < 0)
 		free(job);

@@ -84,10 +84,11 @@ void fst3fs_session_free(struct fst3fs_session *s, bool given_up, uint64_t deadl
 		s->devs[i]->ops->close(s->devs[i], given_up && s->copying > 0);
 	if (s->staging && !touched)
 		s->staging->ops->region_free(s->staging);
-	if (s->main)
-		s->main->ops->close(s->main, given_up, deadline_ns);
+	/* In this order: what a thread of ours may still post is the semaphore that the mount's transport has lent. */
 	if (s->posix)
 		s->posix->ops->close(s->posix, touched, deadline_ns);
+	if (s->main)
+		s->main->ops->close(s->main, given_up, deadline_ns);
 	if (touched)
 		return; /* slots, waker and staging buffer are still in use */
 	free(s->slots);
