@@ -45,7 +45,8 @@ static void publish(struct iov *iov, struct usrbio_client *c, size_t block_size)
 static int iov_register(struct iov *iov, struct usrbio_client *c, const struct usrbio_iov_attr *attr,
 			struct fst3fs_error *err)
 {
-	const struct usrbio_shm_attr shm = {.size = attr->size, .numa = attr->numa, .keep_fork = attr->lasting};
+	/* Children keep the mapping, as they keep all other memory: it may be a user's. */
+	const struct usrbio_shm_attr shm = {.size = attr->size, .numa = attr->numa, .keep_fork = true};
 	int rc = usrbio_shm_create(&iov->shm, &shm, err);
 
 	if (rc < 0)
@@ -110,9 +111,7 @@ void usrbio_iov_destroy(struct usrbio_iov *pub)
 	if (!iov)
 		return;
 	if (iov->pid != getpid()) {
-		/* A mapping that was not inherited must be left alone: something else may lie there by now. */
-		if (iov->lasting)
-			usrbio_shm_unmap(&iov->shm);
+		usrbio_shm_unmap(&iov->shm);
 		usrbio_link_forget(iov->link);
 		free(iov);
 		return;

@@ -73,7 +73,7 @@ void usrbio_client_end(struct usrbio_client *c, struct usrbio_task *task);
 
 struct usrbio_iov {
 	struct usrbio_client *client;
-	uint8_t *base; /* page-aligned, not inherited by fork */
+	uint8_t *base; /* page-aligned; a child after fork() sees it too */
 	size_t size;
 	size_t block_size; /* 0 = one block; requests stay inside a block */
 	uint8_t id[16];
