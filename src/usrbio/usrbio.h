@@ -81,7 +81,7 @@ struct usrbio_iov {
 };
 
 /* Creates (0600, space reserved), maps, registers and unlinks a shared-memory object of `size` bytes, rounded up to
- * pages. `block_size` 0 or a divisor-free bound: see the key grammar `.b<n>`. `numa` -1 = anywhere, else the node its
+ * pages. `block_size` 0 = one block (the key grammar's `.b<n>`). `numa` -1 = anywhere, else the node its
  * pages prefer. -ENOSPC: /dev/shm is too small (the text says how much is free there and what to do). */
 int usrbio_iov_create(struct usrbio_client *c, size_t size, size_t block_size, int numa, struct usrbio_iov **out,
 		      struct fst3fs_error *err);
