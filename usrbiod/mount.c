@@ -113,7 +113,7 @@ static int mount_device(const char *mountpoint, unsigned *major_no, unsigned *mi
 
 void mount_set_readahead(const char *mountpoint)
 {
-	unsigned major_no, minor_no;
+	unsigned major_no = 0, minor_no = 0;
 	char path[80];
 	FILE *f;
 
