@@ -57,7 +57,7 @@ lint: build/build.ninja ## warnings as errors, clang-format, clang-tidy, cppchec
 	$(VENV)/bin/clang-format --dry-run -Werror $(C_FILES)
 	$(PY) hack/tidy.py build
 	cppcheck --quiet --error-exitcode=1 --enable=warning,performance,portability --inline-suppr \
-		--suppressions-list=.cppcheck --std=c11 -Iinclude $(sort $(addprefix -I,$(dir $(filter %.h,$(C_FILES))))) \
+		--suppressions-list=.cppcheck --std=c11 $(sort $(addprefix -I,$(dir $(filter %.h,$(C_FILES))))) \
 		src usrbiod
 	$(VENV)/bin/ruff check
 	$(VENV)/bin/ruff format --check
