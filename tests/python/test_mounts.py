@@ -142,3 +142,10 @@ def test_one_line_says_what_is_in_use(mount: Mount, caplog: pytest.LogCaptureFix
     assert len(lines) == 1
     assert "transport=usrbio client=built-in" in lines[0]
     assert str(mount.path) in lines[0]
+
+
+def test_listing_a_large_directory(mount: Mount) -> None:
+    names = {f"shard-{i:05}-{'x' * (i % 200)}" for i in range(3000)}
+    for name in names:
+        mount.write(f"large/{name}", b"")
+    assert set(os.listdir(mount.path / "large")) == names
