@@ -150,9 +150,9 @@ int fs_file_opened(struct usrbiod *d, struct inode *inode, int flags, struct fus
 
 	if (d->options.read_only && (flags & O_ACCMODE) != O_RDONLY)
 		return -EROFS;
-	/* The kernel positions appends and truncates by itself, and does direct I/O towards the daemon, not through it.
-	 */
-	fd = inode_reopen(inode, flags & ~(O_CREAT | O_EXCL | O_TRUNC | O_APPEND | O_DIRECT | O_NOCTTY));
+	/* The kernel positions appends by itself, leaves truncating to this open, and does direct I/O towards the
+	 * daemon, not through it. */
+	fd = inode_reopen(inode, flags & ~(O_CREAT | O_EXCL | O_APPEND | O_DIRECT | O_NOCTTY));
 	if (fd < 0)
 		return fd;
 	inodes_opened(d->inodes, inode);

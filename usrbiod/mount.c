@@ -13,6 +13,7 @@
 #include <unistd.h>
 
 #include "fs.h"
+#include "initflags.h"
 #include "usrbiod.h"
 #include "wire.h"
 
@@ -61,11 +62,15 @@ struct fuse_session *mount_session(struct usrbiod *d)
 	if (fuse_opt_add_arg(&args, "usrbiod") == 0 && fuse_opt_add_arg(&args, options) == 0)
 		se = fuse_session_new(&args, &fs_ops, sizeof(fs_ops), d);
 	fuse_opt_free_args(&args);
-	if (se && fuse_session_mount(se, d->mountpoint)) {
-		fuse_session_destroy(se);
-		se = NULL;
+	if (!se)
+		return NULL;
+	if (fuse_session_mount(se, d->mountpoint) == 0) {
+		if (initflags_attach(se) == 0)
+			return se;
+		fuse_session_unmount(se);
 	}
-	return se;
+	fuse_session_destroy(se);
+	return NULL;
 }
 
 /* mountinfo escapes some characters in octal. */

@@ -7,6 +7,7 @@
 
 #include "batch.h"
 #include "submit.h"
+#include "urgent.h"
 #include "usrbiod.h"
 
 enum {
@@ -163,6 +164,7 @@ static void *watch(void *arg)
 {
 	struct watcher *w = arg;
 
+	urgent_thread("watcher");
 	while (!atomic_load(&w->rings->stopped)) {
 		/* Without a post there is no scan, as in the real daemon. */
 		if (!submit_wait(&w->submit))

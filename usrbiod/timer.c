@@ -5,9 +5,9 @@
 #include <pthread.h>
 #include <stdbool.h>
 #include <stdlib.h>
-#include <sys/prctl.h>
 
 #include "clock.h"
+#include "urgent.h"
 
 struct timer {
 	pthread_mutex_t lock;
@@ -80,8 +80,7 @@ static void *timer_thread(void *arg)
 {
 	struct timer *t = arg;
 
-	/* The default slack of 50 us would be a tenth of a typical latency. */
-	prctl(PR_SET_TIMERSLACK, 1ul);
+	urgent_thread("timer");
 	pthread_mutex_lock(&t->lock);
 	while (!t->stopped) {
 		struct timer_event *ev;
@@ -115,7 +114,6 @@ int timer_start(struct timer **out)
 		free(t);
 		return -rc;
 	}
-	pthread_setname_np(t->thread, "timer");
 	*out = t;
 	return 0;
 }
