@@ -29,6 +29,12 @@ void hf3fs_fds_unlock(void)
 	pthread_rwlock_unlock(&lock);
 }
 
+/* A lock for writing belongs to a thread, by its number, and the child's thread has another: it cannot unlock. */
+void hf3fs_fds_unlock_in_child(void)
+{
+	lock = (pthread_rwlock_t)PTHREAD_RWLOCK_INITIALIZER;
+}
+
 /* The place of an fd or a handle, which is minus the number of our copy; NULL when the table does not reach so far. */
 static struct hf3fs_file **place(int fd)
 {

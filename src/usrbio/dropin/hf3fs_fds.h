@@ -20,5 +20,6 @@ int hf3fs_file_find(int fd, struct hf3fs_file *out);
 /* Around fork(). */
 void hf3fs_fds_lock(void);
 void hf3fs_fds_unlock(void);
+void hf3fs_fds_unlock_in_child(void);
 
 #endif

@@ -45,10 +45,16 @@ static void after_fork(void)
 	hf3fs_mounts_unlock();
 }
 
+static void after_fork_in_child(void)
+{
+	hf3fs_fds_unlock_in_child();
+	hf3fs_mounts_unlock();
+}
+
 /* A child must not find a lock held by a thread that it has not. */
 __attribute__((constructor)) static void install(void)
 {
-	pthread_atfork(before_fork, after_fork, after_fork);
+	pthread_atfork(before_fork, after_fork, after_fork_in_child);
 }
 
 bool hf3fs_is_hf3fs(int fd)

@@ -316,10 +316,25 @@ static void a_child_makes_its_own_and_leaves_its_parents(void **state)
 
 #define DROPIN_TEST(f) cmocka_unit_test_setup_teardown(f, setup, teardown)
 
+static int forget_a_file(void *arg)
+{
+	(void)arg;
+	alarm(10); /* a lock that nobody can open would hold the child for ever */
+	hf3fs_dereg_fd(0);
+	return 0;
+}
+
+static void a_child_can_take_the_table_of_files(void **state)
+{
+	(void)state;
+	assert_int_equal(in_child(forget_a_file, NULL), 0);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(the_abi_is_the_official_one),
+		cmocka_unit_test(a_child_can_take_the_table_of_files),
 		DROPIN_TEST(a_buffer_keeps_its_name_until_destroyed),
 		DROPIN_TEST(another_process_can_open_a_buffer),
 		DROPIN_TEST(a_registration_that_leads_elsewhere_is_not_opened),
