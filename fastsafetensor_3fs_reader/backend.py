@@ -30,6 +30,7 @@ class Backend(NamedTuple):
 #: In the order of preference.
 BACKENDS = (
     Backend("c", "reader_c", needs="_core", reads_3fs=True),
+    Backend("python", "reader_py", needs="reader_py", reads_3fs=True),
     Backend("mock", "mock", needs="mock", reads_3fs=False),
 )
 

@@ -8,7 +8,7 @@ import time
 from typing import Dict, Iterable, List, Optional, Sequence, Tuple
 
 from . import _core
-from .hf3fs_lib import LIBRARY, get_hf3fs_lib_path, search_path
+from .hf3fs_lib import Candidate, candidates, load
 from .interface import FileReaderInterface, Header, PathType, ReadRequest
 from .settings import debug_enabled, resolve
 
@@ -16,18 +16,15 @@ _logger = logging.getLogger(__package__)
 DEFAULT_BUFFER_SIZE = 64 * 1024 * 1024
 
 
-def _usrbio_client(wish: str) -> Tuple[int, Optional[str]]:
-    """Which USRBIO client to use, and the official library's path when it is that one.
+def _usrbio_client(wish: str) -> Tuple[int, Optional[str], List[Candidate]]:
+    """Which USRBIO client to use, the official library's path when it is that one, and what was found of libraries.
 
     A library directory in the environment is an explicit wish for it, so that "auto" then means "sdk".
     """
     if wish == "builtin" or (wish == "auto" and not os.environ.get("HF3FS_LIB_DIR")):
-        return _core.USRBIO_BUILTIN, None
-    path = get_hf3fs_lib_path()
-    if path is None:
-        looked = ", ".join(folder for folder in search_path() if folder)
-        raise FileNotFoundError(f"{LIBRARY} was asked for and is in none of: {looked}")
-    return _core.USRBIO_SDK, path
+        return _core.USRBIO_BUILTIN, None, candidates()
+    path, judged = load()
+    return _core.USRBIO_SDK, path, judged
 
 
 class ThreeFSFileReader(FileReaderInterface):
@@ -52,7 +49,7 @@ class ThreeFSFileReader(FileReaderInterface):
         usrbio: Optional[str] = None,
         require: Optional[str] = None,
     ) -> None:
-        client, library = _usrbio_client(str(resolve("usrbio", usrbio)))
+        client, library, self._libraries = _usrbio_client(str(resolve("usrbio", usrbio)))
         more: Dict[str, object] = {} if library is None else {"sdk_path": library}
         self._mount_point = os.fsdecode(mount_point)
         self._debug = debug_enabled()
@@ -104,7 +101,13 @@ class ThreeFSFileReader(FileReaderInterface):
         return self._reader.has_file(path)
 
     def info(self) -> Dict[str, object]:
-        return {"backend": "c", "version": _core.version, "mount_point": self._mount_point, **self._reader.info()}
+        return {
+            "backend": "c",
+            "version": _core.version,
+            "mount_point": self._mount_point,
+            "libraries": [tuple(candidate) for candidate in self._libraries],
+            **self._reader.info(),
+        }
 
     def close(self) -> None:
         self._reader.release()

@@ -5,12 +5,14 @@ import gc
 import itertools
 import os
 import shutil
+import sys
 import tempfile
+from multiprocessing.shared_memory import SharedMemory
 from pathlib import Path
 from typing import Any, Callable, Iterator, List
 
 import pytest
-from support import Mount, eventually, open_fds, scratch_root, shm_objects, threads
+from support import Mount, dropin, eventually, open_fds, scratch_root, shm_objects, threads
 
 from fastsafetensor_3fs_reader import ThreeFSFileReader
 
@@ -43,6 +45,35 @@ def nothing_left(request: pytest.FixtureRequest) -> Iterator[None]:
     for mount in Mount.live:
         assert eventually(lambda m=mount: m.registrations() == 0), f"registrations left: {mount.stats()}"
         assert mount.stats()["violations"] == 0, f"protocol violated: {mount.stats()}"
+
+
+@pytest.fixture
+def sdk(monkeypatch: pytest.MonkeyPatch) -> str:
+    """Our drop-in, to be found as the official library: its path."""
+    monkeypatch.setenv("HF3FS_LIB_DIR", os.path.dirname(dropin()))
+    return dropin()
+
+
+@pytest.fixture(scope="session")
+def resource_tracker() -> None:
+    """Python's own watcher of shared memory: a process for good, as soon as the first of it is made."""
+    memory = SharedMemory(create=True, size=1)
+    memory.close()
+    memory.unlink()
+
+
+@pytest.fixture
+def hf3fs_fuse(monkeypatch: pytest.MonkeyPatch, resource_tracker: None) -> Callable[[bool], None]:
+    """Puts 3FS's Python interface there, or takes it away."""
+
+    def put(there: bool) -> None:
+        if there:
+            monkeypatch.syspath_prepend(str(Path(__file__).parent.parent / "fakes" / "hf3fs_fuse"))
+        else:
+            for name in ("hf3fs_fuse", "hf3fs_fuse.io"):
+                monkeypatch.setitem(sys.modules, name, None)
+
+    return put
 
 
 @pytest.fixture(scope="session")

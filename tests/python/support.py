@@ -17,6 +17,7 @@ from typing import Any, Callable, ClassVar, Dict, List, Set
 
 import numpy as np
 
+import fastsafetensor_3fs_reader
 from fastsafetensor_3fs_reader.usrbiod import Usrbiod
 
 KIB = 1 << 10
@@ -169,3 +170,8 @@ def python(*arguments: str, **kwargs: Any) -> "subprocess.Popen[str]":
         text=True,
         **kwargs,
     )
+
+
+def dropin() -> str:
+    """The drop-in for libhf3fs_api_shared.so that was installed with the package."""
+    return str(Path(fastsafetensor_3fs_reader.__file__).parent / "lib" / "libhf3fs_api_shared.so")
