@@ -3,13 +3,17 @@
 
 import ctypes
 import gc
+import importlib
 import json
 import os
 from multiprocessing.shared_memory import SharedMemory
+from types import ModuleType
 from typing import Callable, Dict, List, Optional
 
 from dest import Memory
 from ways import Reading, Settings
+
+from fastsafetensor_3fs_reader import get_hf3fs_lib_path
 
 # Numpy arrays and torch tensors alike; which library it is depends on what is installed.
 Tensors = Dict[str, "object"]
@@ -57,14 +61,20 @@ class PlainRead(Reading):
 # ------------------------------------------------------------------ USRBIO
 
 
+def _usrbio() -> ModuleType:
+    """hf3fs_fuse.io. A binding that does not bring the library along finds it loaded."""
+    library = get_hf3fs_lib_path()
+    if library is not None:
+        ctypes.CDLL(library, mode=os.RTLD_NOW | os.RTLD_GLOBAL)
+    return importlib.import_module("hf3fs_fuse.io")
+
+
 class OneRequest(Reading):
     """USRBIO through hf3fs_fuse.io with one request in flight, as large as the buffer."""
 
     def __init__(self, settings: Settings) -> None:
         super().__init__(settings)
-        from hf3fs_fuse import io  # noqa: PLC0415 (only this way needs it)
-
-        self._io = io
+        self._io = io = _usrbio()
         self._shm = SharedMemory(create=True, size=settings.buffer)
         self._iov = io.make_iovec(self._shm, settings.mount_point, 0, -1)
         # The daemon has mapped it; without its name nothing is left when this process is killed.
@@ -99,8 +109,10 @@ class OneRequest(Reading):
         return {"transport": "usrbio", "client": f"hf3fs_fuse.io ({self._io.__file__})"}
 
     def close(self) -> None:
+        # The binding deregisters when its objects go.
         del self._ring, self._iov
         gc.collect()
+        self._shm.close()
         super().close()
 
 

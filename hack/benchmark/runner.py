@@ -1,11 +1,13 @@
 # SPDX-License-Identifier: Apache-2.0
 """The benchmark from start to end: a place, a grid, a sweep, and its results."""
 
+import glob
 import os
 import signal
 import sys
 import time
 from contextlib import ExitStack
+from importlib.util import find_spec
 from typing import Dict, List, Optional, Sequence, Tuple
 
 import gpu
@@ -20,7 +22,11 @@ from sweep import Sweep
 from tqdm import tqdm
 from ways import WAYS, Way, backend
 
-FAKES = os.path.normpath(os.path.join(os.path.dirname(__file__), "..", "..", "tests", "fakes"))
+from fastsafetensor_3fs_reader import get_hf3fs_lib_path
+from fastsafetensor_3fs_reader.hf3fs_lib import LIBRARY
+
+ROOT = os.path.normpath(os.path.join(os.path.dirname(__file__), "..", ".."))
+FAKE = os.path.join(ROOT, "tests", "fakes", "hf3fs_fuse")
 INTERRUPTED = 130
 
 
@@ -33,19 +39,25 @@ def _terminate(signum: int, frame: object) -> None:
 
 
 def _stand_in(options: Options, console: Console) -> None:
-    """On a simulated 3FS without hf3fs_fuse, the one that the tests use. Workers inherit the path."""
-    way = next(way for way in WAYS if "hf3fs_fuse" in way.needs)
-    if options.serve is not None and way.missing() and os.path.isdir(os.path.join(FAKES, "hf3fs_fuse")):
-        sys.path.append(FAKES)
-        console.print("hf3fs_fuse is not installed: using the stand-in of the tests", soft_wrap=True)
+    """On a simulated 3FS without hf3fs_fuse, the one that the tests use, over our library. Workers inherit both."""
+    if options.serve is None or find_spec("hf3fs_fuse") is not None or not os.path.isdir(FAKE):
+        return
+    built = sorted(glob.glob(os.path.join(ROOT, "build*", "src", "usrbio", "dropin", LIBRARY)))
+    if get_hf3fs_lib_path() is None and not built:
+        return
+    if get_hf3fs_lib_path() is None:
+        known = os.environ.get("LD_LIBRARY_PATH")
+        os.environ["LD_LIBRARY_PATH"] = ":".join([os.path.dirname(built[0]), *([known] if known else [])])
+    sys.path.append(FAKE)
+    console.print("hf3fs_fuse is not installed: using the stand-in of the tests", soft_wrap=True)
 
 
 def _choose_ways(options: Options, console: Console) -> List[Way]:
     """The backends asked for, and the peers that can be measured here; the others are named."""
+    _stand_in(options, console)
     ways = [backend(name) for name in options.backends]
     if not options.peers:
         return ways
-    _stand_in(options, console)
     for way in WAYS:
         missing = way.missing()
         if missing:

@@ -26,13 +26,23 @@ class SampleError(Exception):
 
 
 @contextlib.contextmanager
-def _without_interrupts() -> Iterator[None]:
-    """Children inherit the mask: Ctrl-C, which the terminal sends to all, is then the runner's alone."""
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+def _undisturbed() -> Iterator[None]:
+    """Starts processes whole or not at all, and out of Ctrl-C's reach, which the terminal sends to all of them.
+
+    Children inherit the mask. It does not keep an interrupt from this process, where another thread may take it, so
+    that one that comes in between is put off.
+    """
+    caught: List[int] = []
+    handlers = {n: signal.signal(n, lambda n, _: caught.append(n)) for n in (signal.SIGINT, signal.SIGTERM)}
+    mask = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
     try:
         yield
     finally:
-        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+        signal.pthread_sigmask(signal.SIG_SETMASK, mask)
+        for number, handler in handlers.items():
+            signal.signal(number, handler)
+    if caught:
+        raise KeyboardInterrupt
 
 
 class Team:
@@ -47,7 +57,7 @@ class Team:
 
     def __enter__(self) -> "Team":
         try:
-            with _without_interrupts():
+            with _undisturbed():
                 for job in self._jobs:
                     self._start(job)
         except BaseException:
