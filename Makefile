@@ -33,6 +33,12 @@ BENCH_SMALL := --serve --generate 1 --link 500,4000,500 --null --backends c,pyth
 	--chunk-sizes 0,4 --num-processes 1,2 --iterations 3 --peers \
 	--benchmark-op both --batch-sizes 8,32 --num-threads 8
 
+.PHONY: bench
+bench: $(VENV)/.package build/build.ninja ## what one process reaches, row by row, against its targets (MOUNT=dir: on a real 3FS; ROWS=a,b)
+	@hack/need test
+	@$(MESON) compile -C build window >/dev/null
+	$(PY) hack/benchmark/targets.py $(if $(MOUNT),--mount-point '$(MOUNT)') $(if $(ROWS),--rows '$(ROWS)')
+
 .PHONY: bench-small
 bench-small: $(VENV)/.package ## a small sweep with peers and charts, into benchmark_results/
 	$(PY) hack/benchmark/benchmark_runner.py $(BENCH_SMALL)
@@ -108,6 +114,7 @@ $(VENV)/.ready: requirements-dev.txt hack/need
 
 # The package, as a user's pip would install it; its build directory stays, so that the next time is quick.
 $(VENV)/.package: $(VENV)/.ready $(PACKAGE_SOURCES)
+	@test ! build-wheel/meson-info -ot meson.options || rm -rf build-wheel # made with other options
 	@mkdir -p build-wheel
 	$(PY) -m pip install -q --no-build-isolation --no-deps --force-reinstall \
 		--config-settings=build-dir=build-wheel .

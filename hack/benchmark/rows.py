@@ -266,7 +266,9 @@ def bytes_at(plan: Plan, place: Place) -> Rows:
             lambda: read_files(reader, place.paths, memory.address),
         )
     detail = f"{spread(ours)}; best window: {best.piece >> 10} KiB x {best.depth}, {spread(bare)}"
-    yield Row("real bytes, into memory / best window + memcpy", median_rate(ours) / median_rate(bare), 0.95, detail=detail)
+    yield Row(
+        "real bytes, into memory / best window + memcpy", median_rate(ours) / median_rate(bare), 0.95, detail=detail
+    )
 
 
 def host_link(plan: Plan) -> Rows:
