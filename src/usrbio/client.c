@@ -2,6 +2,7 @@
 #include "client.h"
 
 #include <errno.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
@@ -70,8 +71,8 @@ static int command(struct usrbio_client *c, enum usrbio_op op, const char *key, 
 	if (!cmd)
 		return -ENOMEM;
 	cmd->op = op;
-	strncpy(cmd->key, key, sizeof(cmd->key) - 1);
-	strncpy(cmd->target, target, sizeof(cmd->target) - 1);
+	snprintf(cmd->key, sizeof(cmd->key), "%s", key);
+	snprintf(cmd->target, sizeof(cmd->target), "%s", target);
 	rc = usrbio_registrar_call(c, &cmd);
 	if (rc == 0)
 		*out = cmd;
@@ -189,12 +190,8 @@ int usrbio_client_readlink(struct usrbio_client *c, const char *key, char *out, 
 	struct usrbio_link *cmd;
 	int rc = command(c, USRBIO_OP_READLINK, key, "", &cmd);
 
-	if (rc == 0) {
-		if (strlen(cmd->target) < size)
-			strcpy(out, cmd->target);
-		else
-			rc = -ENAMETOOLONG;
-	}
+	if (rc == 0 && (size_t)snprintf(out, size, "%s", cmd->target) >= size)
+		rc = -ENAMETOOLONG;
 	free(cmd);
 	return rc;
 }
@@ -203,13 +200,12 @@ int usrbio_client_submit_sem(struct usrbio_client *c, int priority, sem_t **out,
 {
 	const char *path = c->submit[priority < 0 ? 0 : priority > 0 ? 2 : 1];
 	const size_t prefix = strlen(USRBIO_SHM_DIR "/sem.");
-	char name[USRBIO_SHM_PATH_SIZE];
+	char name[USRBIO_SHM_PATH_SIZE + 1];
 	sem_t *sem;
 
 	if (!path[0])
 		return fst3fs_err_set(err, -ENOTSUP, "%s has no rings of this priority", c->mount);
-	name[0] = '/';
-	strcpy(name + 1, path + prefix);
+	snprintf(name, sizeof(name), "/%s", path + prefix);
 	sem = sem_open(name, 0);
 	if (sem == SEM_FAILED)
 		return usrbio_explain_sem(err, c->mount, -errno, path);

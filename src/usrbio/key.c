@@ -54,10 +54,12 @@ void usrbio_key_buffer(char out[USRBIO_KEY_SIZE], const uint8_t id[16], size_t b
 }
 
 /* The daemon reads flags as binary digits. */
-static void append_binary(char *out, uint64_t bits)
+static void print_flags(char *out, uint64_t bits)
 {
-	int top = 63 - __builtin_clzll(bits | 1);
+	int top = 63 - __builtin_clzll(bits);
 
+	*out++ = '.';
+	*out++ = 'f';
 	for (int i = top; i >= 0; i--)
 		*out++ = (bits >> i & 1) ? '1' : '0';
 	*out = '\0';
@@ -66,14 +68,12 @@ static void append_binary(char *out, uint64_t bits)
 void usrbio_key_ring(char out[USRBIO_KEY_SIZE], const uint8_t id[16], const struct usrbio_ring_attr *attr)
 {
 	const char *priority = attr->priority < 0 ? ".ph" : attr->priority > 0 ? ".pl" : "";
-	char uuid[USRBIO_UUID_SIZE];
+	char uuid[USRBIO_UUID_SIZE], flags[3 + 64] = "";
 
 	usrbio_uuid_print(id, uuid);
+	if (attr->flags)
+		print_flags(flags, attr->flags);
 	/* Always with a time-out: the daemon expects at least one attribute of every ring. */
-	snprintf(out, USRBIO_KEY_SIZE, "%s.%c%d%s.t%d", uuid, attr->for_read ? 'r' : 'w', attr->io_depth, priority,
-		 attr->timeout_ms);
-	if (attr->flags) {
-		strcat(out, ".f");
-		append_binary(out + strlen(out), attr->flags);
-	}
+	snprintf(out, USRBIO_KEY_SIZE, "%s.%c%d%s.t%d%s", uuid, attr->for_read ? 'r' : 'w', attr->io_depth, priority,
+		 attr->timeout_ms, flags);
 }

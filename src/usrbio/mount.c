@@ -142,6 +142,7 @@ static char *canonical(const char *path)
 
 static int find(const char *path, char **out)
 {
+	/* NOLINTNEXTLINE(concurrency-mt-unsafe): as safe as every program that reads its environment */
 	const char *loose = getenv("HF3FS_USRBIO_DONT_CHECKFS_FOR_MP");
 	struct usrbio_mount_rule rule = {
 		.any_type = loose && strcmp(loose, "yes") == 0,
@@ -172,11 +173,10 @@ int usrbio_mount_of(const char *path, char *buf, size_t size)
 
 	if (size)
 		buf[0] = '\0';
-	if (rc == 1) {
-		if (strlen(mount) < size)
-			strcpy(buf, mount);
-		else
-			rc = -ERANGE;
+	if (mount && (size_t)snprintf(buf, size, "%s", mount) >= size) {
+		rc = -ERANGE;
+		if (size)
+			buf[0] = '\0';
 	}
 	free(mount);
 	return rc;

@@ -173,7 +173,7 @@ int usrbio_shm_open(struct usrbio_shm *shm, const char *path, size_t size)
 		rc = map(shm, fd);
 	close(fd);
 	if (rc == 0)
-		strcpy(shm->path, path);
+		snprintf(shm->path, sizeof(shm->path), "%s", path);
 	return rc;
 }
 
@@ -239,6 +239,7 @@ int usrbio_shm_sweep(void)
 
 	if (!dir)
 		return 0;
+	/* NOLINTNEXTLINE(concurrency-mt-unsafe): nobody else has this directory stream */
 	while ((entry = readdir(dir)) != NULL)
 		if (is_left_over(entry->d_name, &self) && unlinkat(dirfd(dir), entry->d_name, 0) == 0)
 			swept++;

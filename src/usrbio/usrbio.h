@@ -11,6 +11,8 @@
  * the mount run on the registering thread; the caller waits for them no longer than the client's time-out, so a daemon
  * that hangs blocks that thread and not the caller.
  *
+ * fork(): a child holds no registration alive and registers nothing (-ECHILD); destroying and closing there only frees.
+ *
  * Errors: 0 or a negative errno; `err` (may be NULL) gets the text.
  */
 #ifndef USRBIO_H
@@ -41,13 +43,14 @@ struct usrbio_client;
 int usrbio_client_open(const char *mount, uint32_t timeout_ms, struct usrbio_client **out, struct fst3fs_error *err);
 
 /* Deregisters everything that is left and ends the thread. Waits for that until `deadline_ns` (CLOCK_MONOTONIC, 0 = not
- * at all); true when it is done, else the thread finishes it alone. Iovs and rings of the client must have been
- * destroyed before (their memory is the caller's to end; their registrations end here at the latest). */
+ * at all); true when it is done, else the thread finishes it alone. Iovs and rings may be destroyed later: their memory
+ * is the caller's to end, only their registrations end here. NULL is fine. */
 bool usrbio_client_close(struct usrbio_client *c, uint64_t deadline_ns);
 
 /* Is the daemon still there? Asks the registering thread to look and returns at once with what is known: 0 = the last
  * look was good or is under way, else a negative errno (-ENOTCONN: the daemon is gone). Never blocks. When a look
- * finds the daemon gone, `notify` (if not NULL) is posted. */
+ * finds the daemon gone, `notify` (if not NULL) is posted; it must last until the client is closed, or be the
+ * semaphore of one of its rings. */
 int usrbio_client_probe(struct usrbio_client *c, sem_t *notify);
 
 /* ------------------------------------------------------------------ other work on the mount */
@@ -107,7 +110,7 @@ void usrbio_ior_destroy(struct usrbio_ior *ior);
 
 /* Queues one read of `len` bytes at `file_off` of inode `ino` into the buffer `iov` at `buf_off`. The inode must stay
  * open in this process until the request completes. 0; -EAGAIN the submission queue is full: reap, then try again;
- * -EINVAL range. */
+ * -EINVAL range; -EPROTO the daemon wrote nonsense, and the ring must be given up. */
 int usrbio_ior_prep(struct usrbio_ior *ior, const struct usrbio_iov *iov, uint64_t buf_off, uint64_t ino,
 		    uint64_t file_off, uint64_t len, uint64_t userdata);
 

@@ -16,7 +16,12 @@
 enum { LEAF = 512 };
 
 static pthread_rwlock_t lock = PTHREAD_RWLOCK_INITIALIZER;
-static struct hf3fs_file ***leaves; /* leaves[fd / LEAF][fd % LEAF], NULL where nothing is registered */
+/* NULL where nothing is registered. */
+struct leaf {
+	struct hf3fs_file *file[LEAF];
+};
+
+static struct leaf **leaves; /* leaves[fd / LEAF]->file[fd % LEAF] */
 static int leaf_count;
 
 void hf3fs_fds_lock(void)
@@ -43,25 +48,25 @@ static struct hf3fs_file **place(int fd)
 	fd = abs(fd);
 	if (fd / LEAF >= leaf_count || !leaves[fd / LEAF])
 		return NULL;
-	return &leaves[fd / LEAF][fd % LEAF];
+	return &leaves[fd / LEAF]->file[fd % LEAF];
 }
 
 /* The same, and makes the table reach so far; NULL without memory. */
 static struct hf3fs_file **make_place(int fd)
 {
 	const int need = fd / LEAF + 1;
-	struct hf3fs_file ***grown;
+	struct leaf **grown;
 
 	if (need > leaf_count) {
-		grown = realloc(leaves, (size_t)need * sizeof(*leaves));
+		grown = realloc(leaves, (size_t)need * sizeof(struct leaf *));
 		if (!grown)
 			return NULL;
-		memset(grown + leaf_count, 0, (size_t)(need - leaf_count) * sizeof(*leaves));
+		memset(grown + leaf_count, 0, (size_t)(need - leaf_count) * sizeof(struct leaf *));
 		leaves = grown;
 		leaf_count = need;
 	}
 	if (!leaves[fd / LEAF])
-		leaves[fd / LEAF] = calloc(LEAF, sizeof(**leaves));
+		leaves[fd / LEAF] = calloc(1, sizeof(struct leaf));
 	return place(fd);
 }
 

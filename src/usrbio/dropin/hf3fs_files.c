@@ -4,6 +4,7 @@
 #include <fcntl.h>
 #include <limits.h>
 #include <pthread.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/ioctl.h>
@@ -71,7 +72,7 @@ int hf3fs_extract_mount_point(char *buf, int size, const char *path)
 		return -1;
 	len = strlen(mount);
 	if (buf && size > 0 && len < (size_t)size)
-		strcpy(buf, mount);
+		memcpy(buf, mount, len + 1);
 	return (int)len + 1;
 }
 
@@ -86,7 +87,7 @@ static int split(const char *path, dev_t dev, struct hardlink_arg *arg)
 
 	if (!name[0] || strlen(name) >= sizeof(arg->name))
 		return name[0] ? ENAMETOOLONG : EINVAL;
-	strcpy(arg->name, name);
+	snprintf(arg->name, sizeof(arg->name), "%s", name);
 	if (!slash)
 		dir = strdup(".");
 	else

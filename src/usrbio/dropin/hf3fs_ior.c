@@ -3,6 +3,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -61,8 +62,8 @@ static void describe(struct hf3fs_ior *out, const char *mount, const struct requ
 		.flags = ring->flags,
 	};
 	memcpy(out->iov.id, shm->id, sizeof(out->iov.id));
-	strcpy(out->iov.mount_point, mount);
-	strcpy(out->mount_point, mount);
+	snprintf(out->iov.mount_point, sizeof(out->iov.mount_point), "%s", mount);
+	snprintf(out->mount_point, sizeof(out->mount_point), "%s", mount);
 }
 
 static int create(struct hf3fs_ior *out, const char *mount, struct usrbio_ior_attr attr)

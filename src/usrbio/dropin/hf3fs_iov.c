@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include <errno.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -34,9 +35,8 @@ static int describe(struct hf3fs_iov *iov, void *base, const uint8_t id[16], con
 		    size_t block_size, int numa)
 {
 	*iov = (struct hf3fs_iov){.base = base, .size = size, .block_size = block_size, .numa = numa};
-	if (strlen(mount) >= sizeof(iov->mount_point))
+	if ((size_t)snprintf(iov->mount_point, sizeof(iov->mount_point), "%s", mount) >= sizeof(iov->mount_point))
 		return -EINVAL;
-	strcpy(iov->mount_point, mount);
 	memcpy(iov->id, id, sizeof(iov->id));
 	return 0;
 }

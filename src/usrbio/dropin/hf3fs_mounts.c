@@ -3,6 +3,7 @@
 
 #include <errno.h>
 #include <pthread.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
@@ -49,7 +50,7 @@ static int mount_new(const char *name, struct hf3fs_mount **out)
 
 	if (!m)
 		return -ENOMEM;
-	strcpy(m->name, name);
+	snprintf(m->name, sizeof(m->name), "%s", name);
 	rc = usrbio_client_open(name, REGISTER_TIMEOUT_MS, &m->client, NULL);
 	if (rc < 0) {
 		free(m);

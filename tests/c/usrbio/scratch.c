@@ -24,7 +24,7 @@ void scratch_make(struct scratch *s)
 {
 	char path[160], target[160];
 
-	strcpy(s->dir, "/tmp/usrbio-test-XXXXXX");
+	snprintf(s->dir, sizeof(s->dir), "/tmp/usrbio-test-XXXXXX");
 	assert_non_null(mkdtemp(s->dir));
 	snprintf(path, sizeof(path), "%s/3fs-virt", s->dir);
 	assert_int_equal(mkdir(path, 0755), 0);
@@ -59,6 +59,7 @@ static int count(const char *path, bool (*wanted)(const char *name, pid_t pid), 
 	int n = 0;
 
 	assert_non_null(dir);
+	/* NOLINTNEXTLINE(concurrency-mt-unsafe): nobody else has this directory stream */
 	while ((entry = readdir(dir)) != NULL)
 		n += wanted(entry->d_name, pid);
 	closedir(dir);
@@ -74,6 +75,19 @@ static bool is_registration(const char *name, pid_t pid)
 int scratch_links(const struct scratch *s)
 {
 	return count(s->iovs, is_registration, 0);
+}
+
+void scratch_remove_links(const struct scratch *s)
+{
+	DIR *dir = opendir(s->iovs);
+	struct dirent *entry;
+
+	assert_non_null(dir);
+	/* NOLINTNEXTLINE(concurrency-mt-unsafe): nobody else has this directory stream */
+	while ((entry = readdir(dir)) != NULL)
+		if (is_registration(entry->d_name, 0))
+			unlinkat(dirfd(dir), entry->d_name, 0);
+	closedir(dir);
 }
 
 static bool is_owned(const char *name, pid_t pid)

@@ -22,6 +22,7 @@ void scratch_remove(struct scratch *s);
 
 /* How many links there are besides submit-ios. */
 int scratch_links(const struct scratch *s);
+void scratch_remove_links(const struct scratch *s);
 /* Objects in /dev/shm whose name says that a process, or this one, owns them. */
 int scratch_shm_objects_of(pid_t pid);
 int scratch_shm_objects(void);

@@ -24,6 +24,8 @@ void patience(struct patience *p)
 	usleep(LOOK_MS * 1000);
 }
 
+/* NOLINTBEGIN(concurrency-mt-unsafe): these tests have one thread when they start and stop a daemon */
+
 static void run_daemon(const struct served *s, const char *option, const char *value)
 {
 	const char *argv[10] = {getenv("USRBIOD"), "-f", "--stats", s->stats};
@@ -37,7 +39,8 @@ static void run_daemon(const struct served *s, const char *option, const char *v
 	argv[n] = s->mount;
 	/* When a test fails, its daemon ends with it. */
 	prctl(PR_SET_PDEATHSIG, SIGTERM);
-	execv(argv[0], (char *const *)argv);
+	if (argv[0])
+		execv(argv[0], (char *const *)argv);
 	_exit(127);
 }
 
@@ -46,7 +49,6 @@ static void spawn(struct served *s, const char *option, const char *value)
 	struct patience p = {0};
 	char virt[128];
 
-	assert_non_null(getenv("USRBIOD"));
 	snprintf(virt, sizeof(virt), "%s/3fs-virt/iovs", s->mount);
 	s->pid = fork();
 	if (s->pid == 0)
@@ -59,7 +61,7 @@ static void spawn(struct served *s, const char *option, const char *value)
 
 void served_start(struct served *s, const char *option, const char *value)
 {
-	strcpy(s->dir, "/tmp/usrbio-test-XXXXXX");
+	snprintf(s->dir, sizeof(s->dir), "/tmp/usrbio-test-XXXXXX");
 	assert_non_null(mkdtemp(s->dir));
 	snprintf(s->backing, sizeof(s->backing), "%s/backing", s->dir);
 	snprintf(s->mount, sizeof(s->mount), "%s/mount \303\274", s->dir);
@@ -142,14 +144,18 @@ const char *served_file(struct served *s, const char *name, size_t size)
 	uint8_t *bytes = malloc(size + 1);
 	FILE *f;
 
+	assert_non_null(bytes);
 	for (size_t i = 0; i < size; i++)
 		bytes[i] = served_byte(i);
 	snprintf(path, sizeof(path), "%s/%s", s->backing, name);
 	f = fopen(path, "w");
-	assert_non_null(f);
+	if (!f)
+		fail_msg("cannot make %s", path);
 	assert_int_equal(fwrite(bytes, 1, size, f), size);
 	assert_int_equal(fclose(f), 0);
 	free(bytes);
 	snprintf(path, sizeof(path), "%s/%s", s->mount, name);
 	return path;
 }
+
+/* NOLINTEND(concurrency-mt-unsafe) */

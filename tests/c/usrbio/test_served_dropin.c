@@ -21,7 +21,7 @@
 #include "scratch.h"
 #include "served.h"
 
-enum { FILE_SIZE = 3 * 1024 * 1024 + 12345, PIECE = 256 * 1024, ENTRIES = 8 };
+enum { FILE_SIZE = 3 * 1024 * 1024 + 12345, PIECE = 256 * 1024, ENTRIES = 8, BUFFER = ENTRIES * PIECE };
 
 static struct served mount;
 
@@ -66,7 +66,7 @@ static void read_all(const struct hf3fs_ior *ior, const struct hf3fs_iov *iov, i
 		int n = 0;
 
 		for (; n < ENTRIES && at < FILE_SIZE; n++, at += PIECE)
-			assert_true(hf3fs_prep_io(ior, iov, true, iov->base + n * PIECE, fd, at, PIECE,
+			assert_true(hf3fs_prep_io(ior, iov, true, iov->base + (size_t)n * PIECE, fd, at, PIECE,
 						  (void *)(uintptr_t)at) >= 0);
 		assert_int_equal(hf3fs_submit_ios(ior), 0);
 		assert_int_equal(hf3fs_wait_for_ios(ior, cqes, ENTRIES, n, NULL), n);
@@ -90,7 +90,7 @@ static void reads_whole_files_with_every_depth(void **state)
 	(void)state;
 	assert_true(hf3fs_is_hf3fs(fd));
 	assert_true(hf3fs_reg_fd(fd, 0) <= 0);
-	assert_int_equal(hf3fs_iovcreate(&iov, mount.mount, ENTRIES * PIECE, PIECE, -1), 0);
+	assert_int_equal(hf3fs_iovcreate(&iov, mount.mount, BUFFER, PIECE, -1), 0);
 	for (size_t i = 0; i < sizeof(depths) / sizeof(depths[0]); i++) {
 		assert_int_equal(hf3fs_iorcreate4(&ior, mount.mount, ENTRIES, true, depths[i], 0, -1,
 						  HF3FS_IOR_FORBID_READ_HOLES),
@@ -114,7 +114,7 @@ static void reads_with_every_priority(void **state)
 
 	(void)state;
 	assert_true(hf3fs_reg_fd(fd, 0) <= 0);
-	assert_int_equal(hf3fs_iovcreate(&iov, mount.mount, ENTRIES * PIECE, 0, 0), 0);
+	assert_int_equal(hf3fs_iovcreate(&iov, mount.mount, BUFFER, 0, 0), 0);
 	for (int priority = -1; priority <= 1; priority++) {
 		assert_int_equal(hf3fs_iorcreate2(&ior, mount.mount, ENTRIES, true, 0, priority, -1), 0);
 		read_all(&ior, &iov, fd);
@@ -135,7 +135,7 @@ static void the_registered_fd_may_be_closed(void **state)
 	handle = hf3fs_reg_fd(fd, 0);
 	assert_true(handle < 0);
 	assert_int_equal(hf3fs_reg_fd(fd, 0), EINVAL);
-	assert_int_equal(hf3fs_iovcreate(&iov, mount.mount, ENTRIES * PIECE, 0, -1), 0);
+	assert_int_equal(hf3fs_iovcreate(&iov, mount.mount, BUFFER, 0, -1), 0);
 	assert_int_equal(hf3fs_iorcreate(&ior, mount.mount, ENTRIES, true, 0, -1), 0);
 	close(fd);
 	read_all(&ior, &iov, handle);
@@ -157,7 +157,7 @@ static void a_full_ring_and_bad_ranges_are_refused(void **state)
 
 	(void)state;
 	assert_true(hf3fs_reg_fd(fd, 0) <= 0);
-	assert_int_equal(hf3fs_iovcreate(&iov, mount.mount, 2 * PIECE, PIECE, -1), 0);
+	assert_int_equal(hf3fs_iovcreate(&iov, mount.mount, 2ul * PIECE, PIECE, -1), 0);
 	assert_int_equal(hf3fs_iorcreate(&ior, mount.mount, 2, true, 0, -1), 0);
 	assert_int_equal(hf3fs_prep_io(&ior, &iov, true, &outside, fd, 0, 1, NULL), -EINVAL);
 	assert_int_equal(hf3fs_prep_io(&ior, &iov, true, iov.base, fd, 0, PIECE + 1, NULL), -EINVAL);
@@ -253,7 +253,7 @@ static void a_wrapped_buffer_is_as_good(void **state)
 
 	(void)state;
 	assert_true(hf3fs_reg_fd(fd, 0) <= 0);
-	assert_int_equal(hf3fs_iovcreate(&iov, mount.mount, ENTRIES * PIECE, 0, -1), 0);
+	assert_int_equal(hf3fs_iovcreate(&iov, mount.mount, BUFFER, 0, -1), 0);
 	assert_int_equal(hf3fs_iorcreate(&ior, mount.mount, ENTRIES, true, 0, -1), 0);
 	assert_int_equal(
 		hf3fs_iovwrap(&wrapped, iov.base, (uint8_t *)iov.id, mount.mount, iov.size, iov.block_size, -1), 0);
@@ -309,10 +309,10 @@ static void gives_a_file_a_second_name(void **state)
 	struct stat a, b;
 
 	(void)state;
-	strcpy(target, served_file(&mount, "l", 100));
+	snprintf(target, sizeof(target), "%s", served_file(&mount, "l", 100));
 	snprintf(name, sizeof(name), "%s/d", mount.mount);
 	assert_int_equal(mkdir(name, 0755), 0);
-	strcat(name, "/l2");
+	snprintf(name, sizeof(name), "%s/d/l2", mount.mount);
 	assert_int_equal(hf3fs_hardlink(target, name), 0);
 	assert_int_equal(stat(target, &a), 0);
 	assert_int_equal(stat(name, &b), 0);
@@ -376,7 +376,7 @@ static void two_threads_share_a_ring(void **state)
 
 	(void)state;
 	assert_true(hf3fs_reg_fd(t.fd, 0) <= 0);
-	assert_int_equal(hf3fs_iovcreate(&t.iov, mount.mount, TRAFFIC * SMALL, 0, -1), 0);
+	assert_int_equal(hf3fs_iovcreate(&t.iov, mount.mount, (size_t)TRAFFIC * SMALL, 0, -1), 0);
 	assert_int_equal(hf3fs_iorcreate(&t.ior, mount.mount, ENTRIES, true, -1, -1), 0);
 	assert_int_equal(pthread_create(&sender, NULL, send_requests, &t), 0);
 	for (int got = 0; got < TRAFFIC;) {
@@ -451,7 +451,7 @@ static void a_new_daemon_is_found_while_old_buffers_are_held(void **state)
 	assert_int_equal(hf3fs_iovcreate(&old, mount.mount, 4096, 0, -1), 0);
 	served_kill(&mount);
 	served_restart(&mount);
-	assert_int_equal(hf3fs_iovcreate(&new, mount.mount, ENTRIES * PIECE, 0, -1), 0);
+	assert_int_equal(hf3fs_iovcreate(&new, mount.mount, BUFFER, 0, -1), 0);
 	assert_int_equal(hf3fs_iorcreate(&ior, mount.mount, ENTRIES, true, 0, -1), 0);
 	fd = open_file("f", FILE_SIZE, O_RDONLY);
 	assert_true(hf3fs_reg_fd(fd, 0) <= 0);
