@@ -93,6 +93,15 @@ void served_kill(struct served *s)
 	remove_semaphores(s->pid);
 }
 
+void served_pause(struct served *s)
+{
+	int status;
+
+	assert_int_equal(kill(s->pid, SIGSTOP), 0);
+	assert_int_equal(waitpid(s->pid, &status, WUNTRACED), s->pid);
+	assert_true(WIFSTOPPED(status));
+}
+
 void served_stop(struct served *s)
 {
 	char command[96];

@@ -22,6 +22,8 @@ void served_start(struct served *s, const char *option, const char *value);
 void served_restart(struct served *s);
 /* Kills it outright, as a crash would, and takes the dead mount away. */
 void served_kill(struct served *s);
+/* Stops all its threads, as a daemon that hangs; returns when they stand. SIGCONT wakes it. */
+void served_pause(struct served *s);
 /* Asks it to end, which must go well, and removes everything. */
 void served_stop(struct served *s);
 

@@ -21,7 +21,7 @@
 #include "served.h"
 #include "usrbio.h"
 
-enum { LONG_MS = 60000, SHORT_MS = 200 };
+enum { LONG_MS = 60000, SHORT_MS = 2000 };
 
 static struct served mount;
 
@@ -49,6 +49,7 @@ static int start_read_only(void **state)
 static int stop(void **state)
 {
 	(void)state;
+	kill(mount.pid, SIGCONT); /* where a test ended in the middle */
 	served_wait_until_empty(&mount);
 	assert_int_equal(served_stat(&mount, "violations"), 0);
 	served_stop(&mount);
@@ -203,7 +204,7 @@ static void a_daemon_that_hangs_costs_the_time_out_and_nothing_else(void **state
 	(void)state;
 	assert_int_equal(usrbio_client_open(mount.mount, SHORT_MS, &c, NULL), 0);
 	assert_int_equal(usrbio_iov_create(c, 4096, 0, -1, &kept, NULL), 0);
-	kill(mount.pid, SIGSTOP);
+	served_pause(&mount);
 	assert_int_equal(usrbio_iov_create(c, 4096, 0, -1, &iov, &err), -ETIMEDOUT);
 	assert_non_null(strstr(err.text, mount.mount));
 	assert_null(iov);
@@ -214,7 +215,7 @@ static void a_daemon_that_hangs_costs_the_time_out_and_nothing_else(void **state
 	assert_int_equal(usrbio_client_probe(c, NULL), 0);
 	usrbio_iov_destroy(kept);
 	assert_int_equal(scratch_shm_objects(), 0);
-	assert_false(usrbio_client_close(c, fst3fs_now_ns() + SHORT_MS * FST3FS_NS_PER_MS));
+	assert_false(usrbio_client_close(c, fst3fs_now_ns() + FST3FS_NS_PER_MS));
 	/* When it comes back, what nobody waited for is undone. */
 	kill(mount.pid, SIGCONT);
 	served_wait_until_empty(&mount);
