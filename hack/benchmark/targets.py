@@ -38,9 +38,7 @@ def machine() -> str:
 
 def parse(argv: Optional[List[str]]) -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument(
-        "--iterations", type=int, default=3, help="samples for each row, of which the median counts (3)"
-    )
+    parser.add_argument("--iterations", type=int, default=3, help="samples for each row; the median counts (3)")
     parser.add_argument("--rows", default=",".join(USUAL), help=f"which sets of rows: {', '.join(SETS)}")
     parser.add_argument("--mount-point", help="measure the *.safetensors in this directory of a real 3FS instead")
     parser.add_argument("--verbose", action="store_true", help="print every point of the sweeps")

@@ -35,6 +35,7 @@ struct batch {
 struct worker {
 	struct fst3fs_task task;
 	struct batch *batch; /* a reference */
+	uint8_t guess[GUESS_BYTES];
 };
 
 /* ------------------------------------------------------------------ one file */
@@ -58,51 +59,48 @@ static int64_t read_fully(int fd, uint8_t *to, size_t bytes, off_t offset)
 	return (int64_t)have;
 }
 
-/* Reads on behind the `have` bytes of `*buf` until the whole header is there. */
-static int read_rest(int fd, uint8_t **buf, size_t have, size_t total, struct fst3fs_error *err)
+/* The JSON, of which `have` bytes are there in `guess`, and the rest of it, if any, in the file behind them. */
+static int complete(int fd, char *json, size_t bytes, const uint8_t *guess, size_t have, struct fst3fs_error *err)
 {
-	uint8_t *larger = realloc(*buf, total + 1);
+	size_t known = have < bytes ? have : bytes;
 	int64_t n;
 
-	if (!larger)
-		return fst3fs_err_set(err, -ENOMEM, "no memory for a header of %zu bytes", total);
-	*buf = larger;
-	n = read_fully(fd, larger + have, total - have, (off_t)have);
+	memcpy(json, guess, known);
+	json[bytes] = '\0';
+	n = read_fully(fd, (uint8_t *)json + known, bytes - known, (off_t)(SAFETENSORS_PREFIX_BYTES + known));
 	if (n < 0)
 		return fst3fs_err_set(err, (int)n, "reading the header: %s", fst3fs_strerror((int)n));
-	if ((size_t)n < total - have)
-		return fst3fs_err_set(err, -EIO, "short read inside the header: %zu of %zu bytes", have + (size_t)n,
-				      total);
-	return 0;
+	if ((size_t)n < bytes - known)
+		return fst3fs_err_set(err, -EIO, "short read inside the header: %zu of %zu bytes", known + (size_t)n,
+				      bytes);
+	return safetensors_check_json((const uint8_t *)json, bytes, err);
 }
 
-static int read_header(const struct fst3fs_file *file, struct fst3fs_header *out, struct fst3fs_error *err)
+/* `guess` has room for GUESS_BYTES. */
+static int read_header(const struct fst3fs_file *file, uint8_t *guess, struct fst3fs_header *out,
+		       struct fst3fs_error *err)
 {
-	uint64_t size = __atomic_load_n(&file->size, __ATOMIC_RELAXED), json_bytes = 0;
-	size_t guess = size < GUESS_BYTES ? (size_t)size : GUESS_BYTES, total;
-	uint8_t *buf = malloc(guess + 1);
-	int64_t have;
+	uint64_t size = __atomic_load_n(&file->size, __ATOMIC_RELAXED), bytes = 0;
+	/* One pread as a rule: it is asked again only when it came back short. */
+	int64_t have = read_fully(file->io.fd, guess, size < GUESS_BYTES ? (size_t)size : GUESS_BYTES, 0);
+	char *json;
 	int rc;
 
-	if (!buf)
-		return fst3fs_err_set(err, -ENOMEM, "no memory for a header");
-	/* One pread as a rule: it is asked again only when it came back short. */
-	have = read_fully(file->io.fd, buf, guess, 0);
-	rc = have < 0 ? fst3fs_err_set(err, (int)have, "reading the header: %s", fst3fs_strerror((int)have)) : 0;
-	if (rc == 0)
-		rc = safetensors_check_prefix(buf, (size_t)have, size, &json_bytes, err);
-	total = SAFETENSORS_PREFIX_BYTES + (size_t)json_bytes;
-	if (rc == 0 && (size_t)have < total)
-		rc = read_rest(file->io.fd, &buf, (size_t)have, total, err);
-	if (rc == 0)
-		rc = safetensors_check_json(buf + SAFETENSORS_PREFIX_BYTES, (size_t)json_bytes, err);
+	if (have < 0)
+		return fst3fs_err_set(err, (int)have, "reading the header: %s", fst3fs_strerror((int)have));
+	rc = safetensors_check_prefix(guess, (size_t)have, size, &bytes, err);
+	if (rc < 0)
+		return rc;
+	json = malloc((size_t)bytes + 1);
+	if (!json)
+		return fst3fs_err_set(err, -ENOMEM, "no memory for a header of %zu bytes", (size_t)bytes);
+	rc = complete(file->io.fd, json, (size_t)bytes, guess + SAFETENSORS_PREFIX_BYTES,
+		      (size_t)have - SAFETENSORS_PREFIX_BYTES, err);
 	if (rc < 0) {
-		free(buf);
+		free(json);
 		return rc;
 	}
-	memmove(buf, buf + SAFETENSORS_PREFIX_BYTES, (size_t)json_bytes);
-	buf[json_bytes] = '\0';
-	*out = (struct fst3fs_header){.json = (char *)buf, .length = total, .file_size = size};
+	*out = (struct fst3fs_header){.json = json, .length = SAFETENSORS_PREFIX_BYTES + bytes, .file_size = size};
 	return 0;
 }
 
@@ -128,7 +126,7 @@ static void batch_unref(struct batch *b)
 	free(b);
 }
 
-static void do_one(struct batch *b, size_t i)
+static void do_one(struct batch *b, size_t i, uint8_t *guess)
 {
 	struct fst3fs_header header = {0};
 	struct fst3fs_file *file;
@@ -138,7 +136,7 @@ static void do_one(struct batch *b, size_t i)
 	fst3fs_err_reset(&err);
 	rc = fst3fs_files_get(b->reader->files, b->paths[i], &file, &err);
 	if (rc == 0) {
-		rc = read_header(file, &header, &err);
+		rc = read_header(file, guess, &header, &err);
 		fst3fs_files_put(b->reader->files, file);
 	}
 	fst3fs_err_set_path(&err, b->paths[i]);
@@ -153,7 +151,7 @@ static void do_one(struct batch *b, size_t i)
 	pthread_mutex_unlock(&b->lock);
 }
 
-static void batch_run(struct batch *b)
+static void batch_run(struct batch *b, uint8_t *guess)
 {
 	for (;;) {
 		size_t i;
@@ -163,7 +161,7 @@ static void batch_run(struct batch *b)
 		pthread_mutex_unlock(&b->lock);
 		if (i == b->count)
 			return;
-		do_one(b, i);
+		do_one(b, i, guess);
 	}
 }
 
@@ -171,7 +169,7 @@ static void worker_run(struct fst3fs_task *task)
 {
 	struct worker *w = (struct worker *)task;
 
-	batch_run(w->batch);
+	batch_run(w->batch, w->guess);
 	batch_unref(w->batch);
 	free(w);
 }
@@ -183,7 +181,8 @@ static int start_worker(struct fst3fs_pool *pool, struct batch *b)
 
 	if (!w)
 		return -ENOMEM;
-	*w = (struct worker){.task.run = worker_run, .batch = b};
+	w->task.run = worker_run;
+	w->batch = b;
 	pthread_mutex_lock(&b->lock);
 	b->refs++;
 	pthread_mutex_unlock(&b->lock);
