@@ -8,7 +8,8 @@ from typing import Optional
 
 from gpu import Gpu
 
-PAGE = 4096
+#: Python 3.9 does not name it.
+MAP_POPULATE = 0x8000
 
 
 class Destination(ABC):
@@ -48,9 +49,7 @@ class Memory:
     """Anonymous memory whose pages are there, so that no page fault is measured."""
 
     def __init__(self, nbytes: int) -> None:
-        self.map = mmap.mmap(-1, max(nbytes, PAGE))
-        for at in range(0, nbytes, PAGE):
-            self.map[at] = 1
+        self.map = mmap.mmap(-1, max(nbytes, 1), flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS | MAP_POPULATE)
         self.address = ctypes.addressof(ctypes.c_char.from_buffer(self.map))
 
     def close(self) -> None:

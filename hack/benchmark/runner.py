@@ -1,7 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """The benchmark from start to end: a place, a grid, a sweep, and its results."""
 
-import glob
 import os
 import signal
 import sys
@@ -22,11 +21,11 @@ from sweep import Sweep
 from tqdm import tqdm
 from ways import WAYS, Way, backend
 
-from fastsafetensor_3fs_reader import get_hf3fs_lib_path
-from fastsafetensor_3fs_reader.hf3fs_lib import LIBRARY
+import fastsafetensor_3fs_reader
 
-ROOT = os.path.normpath(os.path.join(os.path.dirname(__file__), "..", ".."))
-FAKE = os.path.join(ROOT, "tests", "fakes", "hf3fs_fuse")
+FAKE = os.path.normpath(os.path.join(os.path.dirname(__file__), "..", "..", "tests", "fakes", "hf3fs_fuse"))
+#: Our library with the ABI of the official one.
+DROP_IN = os.path.join(os.path.dirname(fastsafetensor_3fs_reader.__file__), "lib")
 INTERRUPTED = 130
 
 
@@ -42,13 +41,10 @@ def _stand_in(options: Options, console: Console) -> None:
     """On a simulated 3FS without hf3fs_fuse, the one that the tests use, over our library. Workers inherit both."""
     if options.serve is None or find_spec("hf3fs_fuse") is not None or not os.path.isdir(FAKE):
         return
-    built = sorted(glob.glob(os.path.join(ROOT, "build*", "src", "usrbio", "dropin", LIBRARY)))
-    if get_hf3fs_lib_path() is None and not built:
-        return
-    if get_hf3fs_lib_path() is None:
-        known = os.environ.get("LD_LIBRARY_PATH")
-        os.environ["LD_LIBRARY_PATH"] = ":".join([os.path.dirname(built[0]), *([known] if known else [])])
     sys.path.append(FAKE)
+    # Behind what the user has chosen, and no wish that the C backend would follow.
+    folders = [os.environ.get("LD_LIBRARY_PATH", ""), DROP_IN]
+    os.environ["LD_LIBRARY_PATH"] = ":".join(folder for folder in folders if folder)
     console.print("hf3fs_fuse is not installed: using the stand-in of the tests", soft_wrap=True)
 
 

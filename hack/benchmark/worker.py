@@ -72,13 +72,15 @@ def _cpu_s() -> float:
     return usage.ru_utime + usage.ru_stime
 
 
-def _make(job: Job) -> Reading:
+def _make(job: Job) -> Tuple[Reading, float]:
+    """The way at work, and the seconds that its reader took to make."""
+    reading = job.way.load()
     largest = max((r.length for r in job.share), default=0) if job.run.op == "read_chunked" else 0
     target = dest.make(job.dest, largest)
+    before = time.monotonic()
     try:
-        return job.way.load()(
-            Settings(job.way.name, job.mount_point, job.run.buffer or DEFAULT_BUFFER, job.run.chunk, target)
-        )
+        settings = Settings(job.way.name, job.mount_point, job.run.buffer or DEFAULT_BUFFER, job.run.chunk, target)
+        return reading(settings), time.monotonic() - before
     except BaseException:
         target.close()
         raise
@@ -121,9 +123,7 @@ def _wait_until(at: float) -> None:
 
 
 def _measure(job: Job, pipe: "Connection[Message, Start]") -> Done:
-    before = time.monotonic()
-    reading = _make(job)
-    make_s = time.monotonic() - before
+    reading, make_s = _make(job)
     try:
         if job.run.op == "read_chunked":
             for _ in range(job.warmup):
@@ -156,7 +156,7 @@ def measure(job: Job, pipe: "Connection[Message, Start]") -> None:
 
 
 def _verify(job: Job) -> Verified:
-    reading = _make(job)
+    reading, _ = _make(job)
     digest = hashlib.sha256()
     try:
         for item in job.share:
