@@ -14,7 +14,7 @@ PREFIX ?= /usr/local
 export PATH := $(CURDIR)/$(VENV)/bin:$(PATH)
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
-C_FILES = $(shell find include src usrbiod tests -name '*.[ch]')
+C_FILES = $(shell find include src usrbiod tests examples hack -name '*.[ch]')
 PACKAGE_SOURCES := meson.build meson.options pyproject.toml \
 	$(shell find include src usrbiod fastsafetensor_3fs_reader -type f -not -path '*/__pycache__/*')
 
@@ -60,7 +60,7 @@ ctest: build/build.ninja
 lint: build/build.ninja ## warnings as errors, clang-format, clang-tidy, cppcheck, ruff
 	@hack/need lint
 	$(MESON) compile -C build
-	$(VENV)/bin/clang-format --dry-run -Werror $(C_FILES)
+	@$(VENV)/bin/clang-format --dry-run -Werror $(C_FILES)
 	$(PY) hack/tidy.py build
 	cppcheck --quiet --error-exitcode=1 --enable=warning,performance,portability --inline-suppr \
 		--suppressions-list=.cppcheck --std=c11 $(sort $(addprefix -I,$(dir $(filter %.h,$(C_FILES))))) \
