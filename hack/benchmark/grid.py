@@ -99,6 +99,9 @@ def _sizes(way: Way, options: Options, skipped: "Counter[str]") -> Iterator[Tupl
 
 def _reads(ways: Sequence[Way], options: Options, files: int, skipped: "Counter[str]") -> Iterator[Run]:
     for processes, way in product(options.processes, ways):
+        if options.dest == "cuda" and not way.reaches_gpu:
+            skipped[f"{way.name} does not reach a GPU"] += 1
+            continue
         if way.whole_files and processes > files:
             skipped[f"{way.name} reads whole files, of which there are fewer than processes"] += 1
             continue

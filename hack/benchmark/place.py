@@ -141,10 +141,11 @@ def _digest(data: Range) -> str:
 
 def verify(place: Place, ways: Iterable[Way], dest: str) -> Dict[str, str]:
     """Has each way deliver the same file once: "same bytes", or what is wrong."""
+    where = {"none": "host", "cuda": "cuda:0"}.get(dest, dest)
     expected, verdicts = _digest(place.specimen), {}
     for way in ways:
         run = Run("read_chunked", way.name, 1, DEFAULT_BUFFER // 4, 0)
-        job = Job(run, way, (place.specimen,), place.specimen_mount, "host" if dest == "none" else dest, 0)
+        job = Job(run, way, (place.specimen,), place.specimen_mount, where, 0)
         try:
             verdicts[way.name] = "same bytes" if run_verification(job) == expected else "OTHER BYTES"
         except SampleError as e:

@@ -164,7 +164,8 @@ def _measure(stack: ExitStack, options: Options, console: Console) -> Tuple[int,
     facts = machine.facts()
     console.print(machine.describe(facts), markup=False, soft_wrap=True)
     _announce(console, place, grid, options, ways)
-    verdicts = _verify(console, place, ways, str(options.dest))
+    used = {run.way for run in grid.runs}
+    verdicts = _verify(console, place, [way for way in ways if way.name in used], str(options.dest))
     common = {"dest": options.dest, "warmup": options.warmup, **place.facts(), **facts}
     output = _Output(options.output_dir, common)
     sweep = Sweep(options, place, ways, grid.runs, gpus)

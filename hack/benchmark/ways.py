@@ -66,6 +66,7 @@ class Way(NamedTuple):
     sizes: bool = True  # buffer and chunk mean something
     headers: bool = False
     whole_files: bool = False
+    reaches_gpu: bool = True
     one_at_a_time: bool = False
     needs: Tuple[str, ...] = ()
     start_s: float = 0.0  # what its imports take
@@ -80,7 +81,8 @@ class Way(NamedTuple):
 
 def backend(name: str) -> Way:
     """A backend of this package; whether there is one of that name shows when it is made."""
-    return Way(name, READERS, "Ours", sizes=name != "mock", headers=True)
+    mock = name == "mock"
+    return Way(name, READERS, "Ours", sizes=not mock, headers=True, reaches_gpu=not mock)
 
 
 WAYS = (

@@ -120,6 +120,12 @@ def test_mock_has_no_sizes() -> None:
     assert grid.skipped == {"sizes mean nothing to mock": 14}
 
 
+def test_mock_is_not_asked_to_reach_a_gpu() -> None:
+    grid = build(options("--num-processes", "1,4", "--dest", "cuda", "--buffer-sizes", "8"), ways("mock", "c"), 8, 8)
+    assert [r.way for r in grid.runs] == ["c", "c"]
+    assert grid.skipped == {"mock does not reach a GPU": 2}
+
+
 def test_peers_use_the_whole_buffer_for_a_request() -> None:
     given = options("--buffer-sizes", "8,16", "--chunk-sizes", "0,4", "--num-processes", "1")
     grid = build(given, ways("one request", "plain read", "safetensors mmap"), 8, 8)

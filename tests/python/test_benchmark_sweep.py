@@ -21,6 +21,7 @@ from serve import MIB, generate
 from support import Mount, eventually
 from sweep import Sweep
 from team import SampleError, Team, run_sample
+from test_gpu_fake import fake_cuda  # noqa: F401 (a fixture)
 from ways import Reading, Way, backend
 from worker import Job, Ready, measure
 
@@ -239,6 +240,27 @@ def test_a_sweep_over_a_directory_that_it_serves(
     assert "SIMULATED 3FS" in output
     assert "skipped 2: chunk larger than buffer" in output
     assert "combinations, 2 samples of each, about" in output
+
+
+def test_bytes_go_to_a_gpu_when_there_is_one(
+    runner: Callable[..., "subprocess.Popen[str]"],
+    scratch: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    fake_cuda: str,  # noqa: F811 (a fixture)
+) -> None:
+    generate(str(scratch), 2, MIB)
+    monkeypatch.setenv("LD_LIBRARY_PATH", os.path.dirname(fake_cuda))
+    process = runner(
+        *("--serve", str(scratch), "--backends", "mock,c", "--buffer-sizes", "1", "--num-processes", "2"),
+        *("--iterations", "1", "--quiet"),
+    )
+    output, errors = process.communicate(timeout=100)
+    assert process.returncode == 0, errors
+    assert "destination: cuda (a GPU is there)" in output
+    assert "skipped 1: mock does not reach a GPU" in output
+    (row,) = rows_of(tmp_path)
+    assert (row["dest"], row["devices"], row["verified"]) == ("cuda", "cuda:0", "same bytes")
 
 
 def test_a_real_mount_is_measured_where_it_is(
