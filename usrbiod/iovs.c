@@ -147,6 +147,12 @@ static struct iov *find_id(struct iovs *t, const uint8_t id[16])
 	return iov;
 }
 
+static void count(struct iovs *t, const struct iov *iov, int change)
+{
+	t->count += change;
+	atomic_fetch_add(iov->ring ? &t->d->stats.rings : &t->d->stats.iovs, change);
+}
+
 static int insert(struct iovs *t, struct iov *iov)
 {
 	int rc = 0;
@@ -160,16 +166,11 @@ static int insert(struct iovs *t, struct iov *iov)
 		iov->serial = ++t->serial;
 		*t->last = iov;
 		t->last = &iov->next;
-		t->count++;
+		count(t, iov, 1);
 		atomic_fetch_add(&iov->refs, 1);
 	}
 	pthread_mutex_unlock(&t->lock);
 	return rc;
-}
-
-static void count(struct iovs *t, const struct iov *iov, int change)
-{
-	atomic_fetch_add(iov->ring ? &t->d->stats.rings : &t->d->stats.iovs, change);
 }
 
 int iovs_add(struct iovs *t, const char *name, const char *target, const struct caller *caller, struct iov **out)
@@ -181,16 +182,16 @@ int iovs_add(struct iovs *t, const char *name, const char *target, const struct 
 		stats_violation(&t->d->stats, VIOLATION_KEY);
 	if (rc)
 		return rc;
+	/* Served before it can be found: from insert() on somebody else may deregister it. */
+	if (iov->ring)
+		rings_add(t->d->rings, iov->ring);
 	rc = insert(t, iov);
 	if (rc) {
 		if (iov->ring)
-			ring_put(iov->ring);
+			rings_remove(t->d->rings, iov->ring);
 		iov_put(iov);
 		return rc;
 	}
-	count(t, iov, 1);
-	if (iov->ring)
-		rings_add(t->d->rings, iov->ring);
 	*out = iov;
 	return 0;
 }
@@ -204,14 +205,13 @@ static struct iov *take_out(struct iovs *t, struct iov **p)
 	if (t->last == &iov->next)
 		t->last = p;
 	iov->next = NULL;
-	t->count--;
+	count(t, iov, -1);
 	return iov;
 }
 
 /* Of one that take_out() gave; requests that run keep what they use. */
 static void deregister(struct iovs *t, struct iov *iov)
 {
-	count(t, iov, -1);
 	if (iov->ring)
 		rings_remove(t->d->rings, iov->ring);
 	iov_put(iov);
