@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 import sys
-from typing import Callable, Iterable, List, Optional, TypedDict, final
+from typing import Callable, Iterable, List, Optional, TypedDict, final, type_check_only
 
 from .interface import Header, PathType, ReadRequest
 
@@ -16,6 +16,7 @@ USRBIO_SDK: int
 
 def mount_point(path: PathType, /) -> str: ...
 
+@type_check_only
 class Info(TypedDict):
     transport: str
     client: str

@@ -74,7 +74,7 @@ def _choose() -> Tuple[Backend, List[str]]:
             return _by_name(forced), []
         except ValueError as e:
             raise ValueError(f"{ENVIRONMENT}: {e}") from None
-    why_not = []
+    why_not: List[str] = []
     for backend in BACKENDS:
         if _installed(backend):
             return backend, why_not
@@ -93,7 +93,8 @@ def reader_class(backend: str = "auto") -> Type[FileReaderInterface]:
     chosen = _active if backend == "auto" else _by_name(backend)
     if chosen.name not in _modules:
         _modules[chosen.name] = _load(chosen)
-    return _modules[chosen.name].READER
+    reader: Type[FileReaderInterface] = _modules[chosen.name].READER
+    return reader
 
 
 def create_reader(backend: str = "auto", **kwargs: object) -> FileReaderInterface:
@@ -113,4 +114,4 @@ def is_available() -> bool:
 
 def extract_mount_point(path: PathType) -> str:
     """The 3FS mount point of a path, "" when it is on none."""
-    return _modules[_active.name].extract_mount_point(path)
+    return str(_modules[_active.name].extract_mount_point(path))

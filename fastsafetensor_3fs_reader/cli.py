@@ -79,4 +79,5 @@ def _parser() -> argparse.ArgumentParser:
 
 def main(arguments: Optional[List[str]] = None) -> int:
     args = _parser().parse_args(arguments)
-    return args.run(args)
+    status: int = args.run(args)
+    return status

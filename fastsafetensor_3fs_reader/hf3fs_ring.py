@@ -152,7 +152,6 @@ class UsrbioRing:
     """A buffer of ``size`` bytes and a ring on a mount. One caller at a time."""
 
     def __init__(self, io: ModuleType, mount_point: str, entries: int, size: int, timeout: float) -> None:
-        self.window = entries
         self._timeout = timeout
         self._registrar = Registrar(mount_point)
         made: List[_Registered] = []
@@ -169,7 +168,9 @@ class UsrbioRing:
             self._registrar.end(0)
             raise
         self._made = made
-        self.base = address_of(made[0].shm.buf)
+        buffer = made[0].shm.buf
+        assert buffer is not None, "it is open until it is released"
+        self.base = address_of(buffer)
         _live.add(self)
 
     def read(self, requests: Sequence[Request]) -> List[int]:

@@ -16,13 +16,13 @@ _logger = logging.getLogger(__package__)
 DEFAULT_BUFFER_SIZE = 64 * 1024 * 1024
 
 
-def _usrbio_client(wish: str) -> Tuple[int, Optional[str], List[Candidate]]:
-    """Which USRBIO client to use, the official library's path when it is that one, and what was found of libraries.
+def _usrbio_client(wish: str) -> Tuple[int, str, List[Candidate]]:
+    """Which USRBIO client to use, the official library's path if it is that one, and what was found of libraries.
 
     A library directory in the environment is an explicit wish for it, so that "auto" then means "sdk".
     """
     if wish == "builtin" or (wish == "auto" and not os.environ.get("HF3FS_LIB_DIR")):
-        return _core.USRBIO_BUILTIN, None, candidates()
+        return _core.USRBIO_BUILTIN, "", candidates()
     path, judged = load()
     return _core.USRBIO_SDK, path, judged
 
@@ -50,7 +50,6 @@ class ThreeFSFileReader(FileReaderInterface):
         require: Optional[str] = None,
     ) -> None:
         client, library, self._libraries = _usrbio_client(str(resolve("usrbio", usrbio)))
-        more: Dict[str, object] = {} if library is None else {"sdk_path": library}
         self._mount_point = os.fsdecode(mount_point)
         self._debug = debug_enabled()
         self._reader = _core.Reader(
@@ -60,10 +59,10 @@ class ThreeFSFileReader(FileReaderInterface):
             buffer_size,
             round(float(str(resolve("timeout", timeout))) * 1000),
             usrbio=client,
+            sdk_path=library,
             require_usrbio=resolve("require", require) == "usrbio",
             log=_logger.log,
             log_level=_logger.getEffectiveLevel(),
-            **more,
         )
 
     def read_headers_batch(self, paths: Iterable[PathType], num_threads: int = 8) -> Dict[PathType, Header]:

@@ -78,7 +78,8 @@ class Usrbiod:
         self._wait_for(lambda: os.path.exists(self._stats), "statistics")
         # It is put in its place whole.
         with open(self._stats, encoding="utf-8") as file:
-            return json.load(file)
+            stats: Dict[str, Any] = json.load(file)
+            return stats
 
     def start(self) -> "Usrbiod":
         with open(self._log, "wb") as log:

@@ -27,7 +27,7 @@ def _reference(path: str, names: List[str]) -> Iterator[Tuple[str, np.ndarray]]:
                 yield name, _as_bytes(file.get_tensor(name))
     if raw:
         with open(path, "rb") as whole:
-            tensors = dict(deserialize(whole.read()))
+            tensors = dict(deserialize(whole.read()))  # type: ignore[no-untyped-call]
         for name in raw:
             yield name, np.frombuffer(tensors.pop(name)["data"], np.uint8)
 

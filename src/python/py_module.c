@@ -48,7 +48,7 @@ static int module_exec(PyObject *module)
 	PyObject *memory = reader ? add_type(module, "Memory", &py_memory_spec) : NULL;
 	int rc = -1;
 
-	if (memory && PyObject_SetAttrString(reader, "Memory", memory) == 0 &&
+	if (memory && PyObject_SetAttrString(reader, "_Memory", memory) == 0 &&
 	    PyModule_AddStringConstant(module, "version", fst3fs_version()) == 0 &&
 	    PyModule_AddIntConstant(module, "READ_IN_TURN", FST3FS_READ_IN_TURN) == 0 &&
 	    PyModule_AddIntConstant(module, "USRBIO_BUILTIN", FST3FS_USRBIO_BUILTIN) == 0 &&

@@ -199,7 +199,7 @@ static PyObject *reader_alloc(PyObject *object, PyObject *value)
 
 	if (py_int64(value, "nbytes", NULL, 1, PY_SSIZE_T_MAX, &size) < 0)
 		return NULL;
-	type = PyObject_GetAttrString((PyObject *)Py_TYPE(object), "Memory");
+	type = PyObject_GetAttrString((PyObject *)Py_TYPE(object), "_Memory");
 	if (!type)
 		return NULL;
 	py_call_begin();

@@ -173,5 +173,6 @@ def python(*arguments: str, **kwargs: Any) -> "subprocess.Popen[str]":
 
 
 def dropin() -> str:
-    """The drop-in for libhf3fs_api_shared.so that was installed with the package."""
-    return str(Path(fastsafetensor_3fs_reader.__file__).parent / "lib" / "libhf3fs_api_shared.so")
+    """The drop-in for libhf3fs_api_shared.so: the one installed with the package, or $DROPIN where that has none."""
+    installed = Path(fastsafetensor_3fs_reader.__file__).parent / "lib" / "libhf3fs_api_shared.so"
+    return os.environ.get("DROPIN", str(installed))
