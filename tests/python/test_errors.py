@@ -123,14 +123,12 @@ def test_bad_arguments_of_a_read(mount: Mount, reader: FileReaderInterface, argu
     assert path in str(caught.value)
 
 
-@pytest.mark.parametrize("huge", [1 << 63, 1 << 64, 1 << 200, -(1 << 200)])
+@pytest.mark.parametrize("huge", [1 << 64, 1 << 200, -(1 << 200)])
 @pytest.mark.parametrize("place", [0, 1, 2, 3])
 def test_huge_numbers_never_overflow(mount: Mount, open_reader: Callable, place: int, huge: int) -> None:
     path = mount.write("file", b"data")
     arguments = [0, 0, 1, 0]
     arguments[place] = huge
-    if place == 0 and huge == 1 << 63:
-        pytest.skip("is an address")
     with pytest.raises(ValueError, match=r"file: .* must be"):
         open_reader(mount).read_chunked(path, *arguments)
 
