@@ -13,7 +13,17 @@ from typing import Any, Dict, Iterator
 import pytest
 from support import MIB, Mount
 
-pytestmark = pytest.mark.skipif(os.getuid() != 0, reason="a mount namespace of one's own takes root")
+#: Runs the rest of its arguments where /dev/shm is another, of $SHM_SIZE.
+IN_A_NAMESPACE = ["unshare", "--mount", "sh", "-c", 'mount -t tmpfs -o size=$SHM_SIZE none /dev/shm && exec "$@"', "sh"]
+
+
+def run_in_a_namespace(shm_mib: int, *command: str) -> "subprocess.CompletedProcess[str]":
+    environment = {**os.environ, "SHM_SIZE": f"{shm_mib}m"}
+    return subprocess.run([*IN_A_NAMESPACE, *command], env=environment, capture_output=True, text=True, check=False)
+
+
+REFUSAL = run_in_a_namespace(1, "true").stderr.strip()
+pytestmark = pytest.mark.skipif(REFUSAL != "", reason=f"no mount namespace of one's own here: {REFUSAL}")
 
 #: Tries one thing and prints what came of it.
 TRY = textwrap.dedent(
@@ -49,12 +59,8 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def in_a_namespace(shm_mib: int, *arguments: object) -> Dict[str, Any]:
-    """What comes of the script where /dev/shm is another, of that size."""
-    command = f'mount -t tmpfs -o size={shm_mib}m none /dev/shm && exec "$@"'
-    script = [sys.executable, "-I", "-c", TRY, *map(str, arguments)]
-    done = subprocess.run(
-        ["unshare", "--mount", "sh", "-c", command, "sh", *script], capture_output=True, text=True, check=False
-    )
+    """What comes of the script there."""
+    done = run_in_a_namespace(shm_mib, sys.executable, "-I", "-c", TRY, *map(str, arguments))
     assert done.returncode == 0, done.stderr
     return json.loads(done.stdout)
 
