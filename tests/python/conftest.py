@@ -19,6 +19,31 @@ from fastsafetensor_3fs_reader import ThreeFSFileReader
 FAILED = pytest.StashKey[bool]()
 
 
+#: Files, or single tests, that `make check` leaves out.
+SLOW = (
+    "test_benchmark_results.py",
+    "test_benchmark_sweep.py",
+    "test_bytes.py::test_every_edge",
+    "test_conformance.py",
+    "test_demo.py",
+    "test_gpu_fake.py",
+    "test_packaging.py",
+    "test_process.py::test_kill_9_at_any_moment",
+)
+
+
+def pytest_collection_modifyitems(items: List[pytest.Item]) -> None:
+    for item in items:
+        if item.nodeid.rpartition("/")[2].startswith(SLOW):
+            item.add_marker("slow")
+
+
+def pytest_collection_finish() -> None:
+    """What the imports made stays: so that a look for garbage after every test does not go through it again."""
+    gc.collect()
+    gc.freeze()
+
+
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_makereport(item: pytest.Item) -> Iterator[None]:
     report = yield
