@@ -34,7 +34,7 @@ SLOW = (
 
 def pytest_collection_modifyitems(items: List[pytest.Item]) -> None:
     for item in items:
-        if item.nodeid.rpartition("/")[2].startswith(SLOW):
+        if f"{item.path.name}::{item.name}".startswith(SLOW):
             item.add_marker("slow")
 
 
