@@ -87,10 +87,11 @@ tsan: $(VENV)/.package build-tsan/build.ninja ## the same with TSan
 	USRBIOD=$(CURDIR)/build-tsan/usrbiod/usrbiod $(PY) -I -m pytest
 
 .PHONY: valgrind
+VALGRIND := valgrind -q --leak-check=full --num-callers=40 --show-leak-kinds=definite --errors-for-leak-kinds=definite \
+	--error-exitcode=1 --suppressions="$(CURDIR)/tests/valgrind.supp"
 valgrind: build/build.ninja ## C tests under valgrind
 	@hack/need valgrind
-	$(MESON) test -C build --print-errorlogs --timeout-multiplier 20 \
-		--wrap 'valgrind -q --leak-check=full --errors-for-leak-kinds=definite,indirect --error-exitcode=1'
+	$(MESON) test -C build --print-errorlogs --timeout-multiplier 20 --wrap '$(VALGRIND)'
 
 .PHONY: install
 install: $(VENV)/.ready ## C library, header, drop-in and usrbiod below PREFIX (default /usr/local)
