@@ -23,20 +23,19 @@ struct fst3fs_pool {
 int fst3fs_thread_detach(const char *name, void *(*fn)(void *), void *arg)
 {
 	sigset_t all, before;
-	pthread_attr_t attr;
 	pthread_t thread;
 	int rc;
 
 	sigfillset(&all);
-	pthread_attr_init(&attr);
-	pthread_attr_setdetachstate(&attr, PTHREAD_CREATE_DETACHED);
 	/* The new thread inherits the mask, so there is no moment in which it could take a signal. */
 	pthread_sigmask(SIG_SETMASK, &all, &before);
-	rc = pthread_create(&thread, &attr, fn, arg);
-	if (rc == 0)
+	rc = pthread_create(&thread, NULL, fn, arg);
+	if (rc == 0) {
+		/* Detached last: a detached thread that has ended has nothing left that could be named. */
 		pthread_setname_np(thread, name);
+		pthread_detach(thread);
+	}
 	pthread_sigmask(SIG_SETMASK, &before, NULL);
-	pthread_attr_destroy(&attr);
 	return -rc;
 }
 
