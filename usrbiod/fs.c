@@ -148,7 +148,7 @@ int fs_file_opened(struct usrbiod *d, struct inode *inode, int flags, struct fus
 {
 	int fd;
 
-	if (d->options.read_only && (flags & O_ACCMODE) != O_RDONLY)
+	if (d->options.read_only && ((flags & O_ACCMODE) != O_RDONLY || flags & O_TRUNC))
 		return -EROFS;
 	/* The kernel positions appends by itself, leaves truncating to this open, and does direct I/O towards the
 	 * daemon, not through it. */

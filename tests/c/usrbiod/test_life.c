@@ -8,7 +8,9 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/prctl.h>
 #include <sys/stat.h>
+#include <sys/statvfs.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -212,6 +214,8 @@ static void a_read_only_mount_changes_nothing(void **state)
 	assert_int_equal(errno, EROFS);
 	assert_int_equal(open(path, O_WRONLY), -1);
 	assert_int_equal(errno, EROFS);
+	assert_int_equal(open(path, O_RDONLY | O_TRUNC), -1);
+	assert_int_equal(errno, EROFS);
 	/* Registered all the same; and only closing the directory ends that. */
 	dir = open_iovs();
 	raw_shm_make(&buf, 4096);
@@ -314,6 +318,52 @@ static void a_killed_daemons_mount_is_explained_and_its_semaphores_swept(void **
 	assert_int_equal(system(text), 0);
 }
 
+/* Runs the daemon without -f; the process it leaves behind while it starts. */
+static pid_t start_and_kill_parent(const char *backing, const char *path)
+{
+	char children[64], text[32] = "";
+	pid_t parent = fork();
+
+	if (parent == 0) {
+		execl(getenv("USRBIOD"), "usrbiod", backing, path, (char *)NULL);
+		_exit(127);
+	}
+	snprintf(children, sizeof(children), "/proc/%d/task/%d/children", (int)parent, (int)parent);
+	for (int i = 0; i < 2000 && !text[0]; i++) {
+		int fd = open(children, O_RDONLY | O_CLOEXEC);
+
+		assert_true(fd >= 0);
+		assert_true(read(fd, text, sizeof(text) - 1) >= 0);
+		close(fd);
+		usleep(5000);
+	}
+	assert_int_equal(kill(parent, SIGKILL), 0);
+	assert_int_equal(waitpid(parent, NULL, 0), parent);
+	return (pid_t)strtol(text, NULL, 10);
+}
+
+static void a_daemon_whose_starter_is_gone_leaves_nothing(void **state)
+{
+	char path[128];
+	struct statvfs fs;
+	pid_t daemon;
+
+	(void)state;
+	/* Asking for its directory takes the starting daemon long enough for the starter to be gone before it is
+	 * ready. */
+	start("--meta-latency-us", "500000", "--attr-timeout-s", "0");
+	snprintf(path, sizeof(path), "%s/second", mount_.dir);
+	assert_int_equal(mkdir(path, 0755), 0);
+	prctl(PR_SET_CHILD_SUBREAPER, 1);
+	daemon = start_and_kill_parent(mount_.path, path);
+	assert_true(daemon > 0);
+	assert_int_equal(waitpid(daemon, NULL, 0), daemon);
+	prctl(PR_SET_CHILD_SUBREAPER, 0);
+	assert_int_equal(statvfs(path, &fs), 0);
+	assert_int_equal(semaphores_of(daemon), 0);
+	raw_mount_stop(&mount_);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -325,6 +375,7 @@ int main(void)
 		cmocka_unit_test(a_read_only_mount_changes_nothing),
 		cmocka_unit_test(a_start_that_fails_says_why),
 		cmocka_unit_test(a_killed_daemons_mount_is_explained_and_its_semaphores_swept),
+		cmocka_unit_test(a_daemon_whose_starter_is_gone_leaves_nothing),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
