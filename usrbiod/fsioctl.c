@@ -63,22 +63,34 @@ static bool may_change(const struct inode *dir, const struct fuse_ctx *ctx)
 	return ctx->gid == st.st_gid ? (st.st_mode & 0030) == 0030 : (st.st_mode & 0003) == 0003;
 }
 
+static int link_into(fuse_req_t req, const struct inode *file, const struct inode *dir, const char *name)
+{
+	char path[64];
+
+	if (!may_change(dir, fuse_req_ctx(req)))
+		return -EACCES;
+	snprintf(path, sizeof(path), "/proc/self/fd/%d", file->fd);
+	return linkat(AT_FDCWD, path, dir->fd, name, AT_SYMLINK_FOLLOW) ? -errno : 0;
+}
+
 static int hard_link(struct usrbiod *d, fuse_req_t req, const struct inode *file, const struct hardlink *arg)
 {
-	const struct inode *dir = inodes_node(d->inodes, arg->parent);
-	char path[64], name[sizeof(arg->name) + 1];
+	char name[sizeof(arg->name) + 1];
+	const struct inode *dir;
+	int rc;
 
 	if (d->options.read_only)
 		return -EROFS;
 	snprintf(name, sizeof(name), "%.*s", (int)sizeof(arg->name), arg->name);
 	if (!*name || strchr(name, '/') || virt_is_name(arg->parent, name))
 		return -EINVAL;
+	/* The number is the client's word: the kernel may be about to let go of that directory. */
+	dir = inodes_hold(d->inodes, arg->parent);
 	if (!dir)
 		return -ENOENT;
-	if (!may_change(dir, fuse_req_ctx(req)))
-		return -EACCES;
-	snprintf(path, sizeof(path), "/proc/self/fd/%d", file->fd);
-	return linkat(AT_FDCWD, path, dir->fd, name, AT_SYMLINK_FOLLOW) ? -errno : 0;
+	rc = link_into(req, file, dir, name);
+	inodes_forget(d->inodes, arg->parent, 1);
+	return rc;
 }
 
 static int punch_holes(const struct usrbiod *d, int fd, const struct punchhole *arg)
@@ -100,7 +112,7 @@ static int punch_holes(const struct usrbiod *d, int fd, const struct punchhole *
 
 /* Those that change a file; the others are answered before. */
 static int change(struct usrbiod *d, fuse_req_t req, fuse_ino_t ino, unsigned int cmd, const struct fuse_file_info *fi,
-		  const void *in, size_t in_size)
+		  unsigned flags, const void *in, size_t in_size)
 {
 	const struct inode *file = virt_owns(ino) ? NULL : inodes_node(d->inodes, ino);
 	struct punchhole punch;
@@ -112,7 +124,7 @@ static int change(struct usrbiod *d, fuse_req_t req, fuse_ino_t ino, unsigned in
 		memcpy(&link, in, sizeof(link));
 		return hard_link(d, req, file, &link);
 	}
-	if (cmd == IOC_PUNCHHOLE && in_size >= sizeof(punch)) {
+	if (cmd == IOC_PUNCHHOLE && !(flags & FUSE_IOCTL_DIR) && in_size >= sizeof(punch)) {
 		memcpy(&punch, in, sizeof(punch));
 		return punch_holes(d, (int)fi->fh, &punch);
 	}
@@ -126,7 +138,6 @@ void fs_ioctl(fuse_req_t req, fuse_ino_t ino, unsigned int cmd, void *arg, struc
 	int rc;
 
 	(void)arg;
-	(void)flags;
 	switch (cmd) {
 	case USRBIO_IOC_MOUNT_NAME:
 		reply_name(d, req, out_size);
@@ -141,7 +152,7 @@ void fs_ioctl(fuse_req_t req, fuse_ino_t ino, unsigned int cmd, void *arg, struc
 		reply_number(req, IOCTL_VERSION, out_size);
 		return;
 	default:
-		rc = change(d, req, ino, cmd, fi, in, in_size);
+		rc = change(d, req, ino, cmd, fi, flags, in, in_size);
 		if (rc)
 			fuse_reply_err(req, -rc);
 		else

@@ -99,6 +99,18 @@ struct inode *inodes_node(struct inodes *t, uint64_t ino)
 	return inode;
 }
 
+struct inode *inodes_hold(struct inodes *t, uint64_t ino)
+{
+	struct inode *inode;
+
+	pthread_mutex_lock(&t->lock);
+	inode = *slot_of(t, ino);
+	if (inode)
+		inode->lookups++;
+	pthread_mutex_unlock(&t->lock);
+	return inode;
+}
+
 static uint64_t preferred_number(const struct inodes *t, dev_t dev, ino_t ino)
 {
 	if (dev == t->root_dev && ino > ROOT_NODE && ino < FOREIGN)

@@ -37,6 +37,9 @@ void inodes_free(struct inodes *t);
 /* The inode of a number that the kernel holds a reference to, which keeps it alive; NULL = no such (a stale number). */
 struct inode *inodes_node(struct inodes *t, uint64_t ino);
 
+/* The same for a number that somebody else gave, with a reference as the kernel's, for inodes_forget(). */
+struct inode *inodes_hold(struct inodes *t, uint64_t ino);
+
 /* Finds `name` in the directory `parent` and takes one reference for the kernel. `st` is filled with st_ino as clients
  * see it. 0 or a negative errno. */
 int inodes_lookup(struct inodes *t, const struct inode *parent, const char *name, struct stat *st, struct inode **out);

@@ -9,6 +9,11 @@
 #include "usrbiod.h"
 #include "wire.h"
 
+enum {
+	/* An object's size is its maker's word alone, and a job needs memory for each request in it. */
+	MAX_SLOTS = (1 << 20) + 1,
+};
+
 /* Lays the parts over the object as both sides derive them from its size. 0 or -EINVAL. */
 static int lay_out(struct ring *r)
 {
@@ -18,7 +23,7 @@ static int lay_out(struct ring *r)
 	if (size < USRBIO_RING_FIXED)
 		return -EINVAL;
 	slots = (size - USRBIO_RING_FIXED) / USRBIO_SLOT_BYTES;
-	if (slots < 2 || slots > INT32_MAX)
+	if (slots < 2 || slots > MAX_SLOTS)
 		return -EINVAL;
 	r->slots = (int)slots;
 	r->header = (void *)p;

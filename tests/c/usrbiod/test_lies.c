@@ -293,6 +293,16 @@ static void a_depth_larger_than_the_ring_is_refused(void **state)
 	raw_ring_drop(&mount, &r);
 }
 
+/* A sparse object costs its maker nothing; the daemon would need memory for as many requests as are said to be queued.
+ */
+static void a_ring_of_absurd_size_is_refused(void **state)
+{
+	struct raw_ring r;
+
+	(void)state;
+	assert_int_equal(raw_ring_make(&mount, &r, 1 << 30, ".r0.t0"), -EINVAL);
+}
+
 static void more_than_the_ring_holds_is_counted(void **state)
 {
 	struct raw_ring r;
@@ -389,6 +399,7 @@ int main(void)
 		LIE(a_truncated_submit_semaphore_ends_nothing_else),
 		LIE(objects_that_are_no_shared_memory_are_refused),
 		LIE(a_depth_larger_than_the_ring_is_refused),
+		LIE(a_ring_of_absurd_size_is_refused),
 		LIE(more_than_the_ring_holds_is_counted),
 		LIE(other_users_are_kept_out),
 	};

@@ -372,6 +372,12 @@ static void ioctls_link_files_and_punch_holes(void **state)
 	assert_int_equal(ioctl(out, _IOW('h', 13, struct punchhole), &punch), -1);
 	assert_int_equal(errno, EINVAL);
 	close(out);
+	/* What a directory fd has open in the daemon is no file. */
+	punch.n = 1;
+	out = open(mount.path, O_RDONLY | O_DIRECTORY);
+	assert_int_equal(ioctl(out, _IOW('h', 13, struct punchhole), &punch), -1);
+	assert_int_equal(errno, ENOTTY);
+	close(out);
 	snprintf(path, sizeof(path), "%s/linked", mount.backing);
 	out = open(path, O_RDONLY);
 	assert_int_equal(pread(out, back, sizeof(back), 0), sizeof(back));
