@@ -44,7 +44,7 @@ bench-small: $(VENV)/.package ## a small sweep with peers and charts, into bench
 	$(PY) hack/benchmark/benchmark_runner.py $(BENCH_SMALL)
 
 .PHONY: test
-test: ctest $(VENV)/.package ## every test: C, then Python over real mounts
+test: ctest $(VENV)/.package $(VENV)/.tested ## every test: C, then Python over real mounts
 	$(PY) -I -m pytest
 
 .PHONY: check
@@ -93,6 +93,14 @@ valgrind: build/build.ninja ## C tests under valgrind
 	@hack/need valgrind
 	$(MESON) test -C build --print-errorlogs --timeout-multiplier 20 --wrap '$(VALGRIND)'
 
+.PHONY: wheel
+wheel: $(VENV)/.ready ## sdist and an audited wheel for every Python and most Linuxes, into dist/
+	rm -rf dist build-dist && mkdir build-dist
+	$(PY) -m build --no-isolation --outdir dist --sdist
+	$(PY) -m build --no-isolation --outdir build-dist --wheel
+	$(PY) -m auditwheel repair --exclude 'libfuse3.so.*' --wheel-dir dist build-dist/*.whl
+	$(VENV)/bin/abi3audit --strict dist/*.whl
+
 .PHONY: install
 install: $(VENV)/.ready ## C library, header, drop-in and usrbiod below PREFIX (default /usr/local)
 	test -e build-install/build.ninja || $(MESON) setup build-install -Dbuildtype=release -Dpython=disabled -Dtests=disabled
@@ -111,6 +119,11 @@ $(VENV)/.ready: requirements-dev.txt hack/need
 	@hack/need build fuse
 	test -x $(PY) || python3 -m venv $(VENV)
 	$(PY) -m pip install -q -r requirements-dev.txt
+	@touch $@
+
+# What only tests need, and a while to install.
+$(VENV)/.tested: $(VENV)/.ready requirements-test.txt
+	$(PY) -m pip install -q -r requirements-test.txt
 	@touch $@
 
 # The package, as a user's pip would install it; its build directory stays, so that the next time is quick.

@@ -26,6 +26,7 @@ SLOW = (
     "test_bytes.py::test_every_edge",
     "test_conformance.py",
     "test_demo.py",
+    "test_fastsafetensors.py",
     "test_gpu_fake.py",
     "test_packaging.py",
     "test_process.py::test_kill_9_at_any_moment",
