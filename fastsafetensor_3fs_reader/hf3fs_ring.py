@@ -97,21 +97,30 @@ class Registrar:
 # ------------------------------------------------------------------ shared memory
 
 
+def _no_space(fd: int, code: int, size: int, path: str) -> OSError:
+    there = os.fstatvfs(fd)
+    return OSError(
+        code,
+        f"{os.strerror(code)}: a buffer of {size} bytes does not fit into {SHM}, where"
+        f" {there.f_bavail * there.f_frsize} are free: make it larger (containers: --shm-size, or share the host's with"
+        " --ipc=host) or ask for a smaller buffer_size",
+        path,
+    )
+
+
 def _reserve(shm: SharedMemory) -> None:
     """Takes the memory now: when it is used would be too late, with a signal that ends the process."""
     path = os.path.join(SHM, shm.name)
     fd = os.open(path, os.O_RDWR | os.O_CLOEXEC)
     try:
-        os.posix_fallocate(fd, 0, shm.size)
-    except OSError as e:
-        free = os.fstatvfs(fd)
-        raise OSError(
-            e.errno,
-            f"{os.strerror(e.errno or 0)}: a buffer of {shm.size} bytes does not fit into {SHM}, where"
-            f" {free.f_bavail * free.f_frsize} are free: make it larger (containers: --shm-size, or share the host's"
-            " with --ipc=host) or ask for a smaller buffer_size",
-            path,
-        ) from None
+        there = os.fstatvfs(fd)
+        # Asked first: taking it bit by bit would fill the memory of the machine before it fails. 0 = no limit.
+        if there.f_blocks and shm.size > there.f_bavail * there.f_frsize:
+            raise _no_space(fd, errno.ENOSPC, shm.size, path)
+        try:
+            os.posix_fallocate(fd, 0, shm.size)
+        except OSError as e:
+            raise _no_space(fd, e.errno or errno.ENOSPC, shm.size, path) from None
     finally:
         os.close(fd)
 

@@ -15,7 +15,7 @@ import pytest
 import torch
 from gpu_support import KIB, MIB, Place, random_file, served
 
-from fastsafetensor_3fs_reader import ThreeFSFileReader
+from fastsafetensor_3fs_reader import ThreeFSFileReader, create_reader, gpucopy
 
 SIZE = 96 * MIB + 4321
 GUARD = 4096
@@ -182,3 +182,21 @@ def test_host_reads_load_no_driver(place: Place) -> None:
         assert "libcuda" not in open("/proc/self/maps").read()
     """
     subprocess.run([sys.executable, "-c", textwrap.dedent(code)], check=True, cwd=Path(__file__).parent)
+
+
+@pytest.mark.parametrize("through", ["torch", "driver"])
+def test_the_python_backend(
+    place: Place, path: str, data: np.ndarray, monkeypatch: pytest.MonkeyPatch, through: str
+) -> None:
+    if through == "driver":
+        monkeypatch.setattr(gpucopy, "_through_torch", lambda ordinal: None)
+    size = 5 * MIB + 3
+    memory = torch.full((size + 2 * GUARD,), 0xA5, dtype=torch.uint8, device="cuda:0")
+    torch.cuda.synchronize()
+    with create_reader("python", mount_point=str(place.path), buffer_size=MIB) as reader:
+        assert reader.read_chunked(path, memory.data_ptr() + GUARD, 11, size) == size
+        assert reader.info()["devices"] == "cuda:0"
+    seen = memory.cpu().numpy()
+    assert np.array_equal(seen[GUARD:-GUARD], data[11 : 11 + size])
+    assert (seen[:GUARD] == 0xA5).all()
+    assert (seen[-GUARD:] == 0xA5).all()

@@ -14,7 +14,7 @@ from typing import Callable, Dict, List, Optional, Tuple
 
 import numpy as np
 
-from fastsafetensor_3fs_reader import ThreeFSFileReader
+from fastsafetensor_3fs_reader import ThreeFSFileReader, create_reader
 
 KIB, MIB = 1 << 10, 1 << 20
 PORTABLE = 1
@@ -274,6 +274,40 @@ def gpu_that_hangs(case: Case) -> None:
     case.cuda.free(memory)
 
 
+def python_backend(case: Case) -> None:
+    path, data = case.file(3 * MIB + 17)
+    with create_reader("python", mount_point=case.mount, buffer_size=MIB) as reader:
+        for device in (1, 0):
+            memory = case.cuda.alloc(len(data) + 2 * GUARD, device)
+            case.cuda.fill(memory, FILL * (len(data) + 2 * GUARD), device)
+            got = reader.read_chunked(path, memory + GUARD + 3, 5, len(data), 700_000)
+            assert got == len(data) - 5
+            want = FILL * (GUARD + 3) + data[5:] + FILL * (GUARD + 2)
+            assert case.cuda.get(memory, len(data) + 2 * GUARD, device) == want
+            case.cuda.free(memory)
+        host = ctypes.create_string_buffer(len(data))
+        assert reader.read_chunked(path, ctypes.addressof(host), 0, len(data)) == len(data)
+        assert host.raw == data
+        assert reader.info()["devices"] == "cuda:0,cuda:1,host"
+
+
+def python_backend_failures_are_told(case: Case) -> None:
+    path, data = case.file(MIB)
+    memory = case.cuda.alloc(len(data))
+    with create_reader("python", mount_point=case.mount, buffer_size=MIB) as reader:
+        for call in ("cuPointerGetAttributes", "cuCtxPushCurrent_v2", "cuMemcpyHtoD_v2", "cuStreamSynchronize"):
+            case.cuda.lib.fake_cuda_fail(f"{call}:1:CUDA_ERROR_INVALID_HANDLE".encode())
+            try:
+                reader.read_chunked(path, memory, 0, len(data))
+                raise AssertionError(f"{call} failed, and the read came through")
+            except RuntimeError as error:
+                assert call in str(error), error
+                assert "CUDA_ERROR_INVALID_HANDLE" in str(error), error
+        assert reader.read_chunked(path, memory, 0, len(data)) == len(data)
+        assert case.cuda.get(memory, len(data)) == data
+    case.cuda.free(memory)
+
+
 CASES: Dict[str, Callable[[Case], None]] = {
     case.__name__: case
     for case in (
@@ -286,6 +320,8 @@ CASES: Dict[str, Callable[[Case], None]] = {
         host_reads_touch_no_gpu,
         address_that_the_driver_cannot_judge,
         gpu_that_hangs,
+        python_backend,
+        python_backend_failures_are_told,
     )
 }
 

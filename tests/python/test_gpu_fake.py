@@ -24,6 +24,8 @@ CASES = (
     "host_reads_touch_no_gpu",
     "address_that_the_driver_cannot_judge",
     "gpu_that_hangs",
+    "python_backend",
+    "python_backend_failures_are_told",
 )
 
 FAILURES = (
