@@ -253,7 +253,8 @@ static struct fst3fs_io_req *take(struct io_sdk *s, const struct hf3fs_cqe *cqe)
 		return NULL;
 	s->requests[number - 1] = NULL;
 	s->idle[s->idle_count++] = (uint32_t)number - 1;
-	req->result = cqe->result;
+	/* Not an errno: some other failure, and no less one. */
+	req->result = cqe->result < -4095 ? -EIO : cqe->result;
 	return req;
 }
 
