@@ -128,6 +128,34 @@ static void close_chain(struct fst3fs_file *chain)
 	}
 }
 
+struct drop {
+	struct fst3fs_task task;
+	struct fst3fs_file *chain;
+};
+
+static void drop_run(struct fst3fs_task *task)
+{
+	struct drop *drop = (struct drop *)task;
+
+	close_chain(drop->chain);
+	free(drop);
+}
+
+/* On a thread of its own, which is waited for until `deadline_ns`: closing blocks while the daemon hangs. */
+static void close_elsewhere(struct fst3fs_file *chain, uint64_t deadline_ns)
+{
+	struct fst3fs_pool *pool = fst3fs_pool_new("fst3fs-close", 1);
+	struct drop *drop = malloc(sizeof(*drop));
+
+	if (drop)
+		*drop = (struct drop){.task.run = drop_run, .chain = chain};
+	if (!pool || !drop || fst3fs_pool_run(pool, &drop->task) < 0) {
+		close_chain(chain); /* no thread to be had: better to block than to leak */
+		free(drop);
+	}
+	fst3fs_pool_leave(pool, deadline_ns);
+}
+
 static int open_retrying(struct fst3fs_files *files, const char *path)
 {
 	/* O_NONBLOCK: opening a FIFO by mistake must not wait for a writer. It means nothing to regular files. */
@@ -284,8 +312,10 @@ void fst3fs_files_put(struct fst3fs_files *files, struct fst3fs_file *file)
 	pthread_mutex_lock(&files->lock);
 	last = --file->refs == 0 && !file->listed;
 	pthread_mutex_unlock(&files->lock);
-	if (last)
-		close_file(file);
+	if (!last)
+		return;
+	file->older = NULL;
+	close_elsewhere(file, 0);
 }
 
 bool fst3fs_files_has(struct fst3fs_files *files, const char *path)
@@ -310,23 +340,8 @@ unsigned fst3fs_files_count(struct fst3fs_files *files)
 
 /* ------------------------------------------------------------------ letting go of all */
 
-struct drop {
-	struct fst3fs_task task;
-	struct fst3fs_file *chain;
-};
-
-static void drop_run(struct fst3fs_task *task)
-{
-	struct drop *drop = (struct drop *)task;
-
-	close_chain(drop->chain);
-	free(drop);
-}
-
 void fst3fs_files_drop(struct fst3fs_files *files, uint64_t deadline_ns)
 {
-	struct fst3fs_pool *pool;
-	struct drop *drop;
 	struct fst3fs_file *chain;
 
 	pthread_mutex_lock(&files->lock);
@@ -334,23 +349,15 @@ void fst3fs_files_drop(struct fst3fs_files *files, uint64_t deadline_ns)
 	while (files->oldest)
 		unlist(files, files->oldest); /* held by a read: closed when that lets go */
 	pthread_mutex_unlock(&files->lock);
-	if (!chain)
-		return;
-	pool = fst3fs_pool_new("fst3fs-close", 1);
-	drop = malloc(sizeof(*drop));
-	if (drop)
-		*drop = (struct drop){.task.run = drop_run, .chain = chain};
-	if (!pool || !drop || fst3fs_pool_run(pool, &drop->task) < 0) {
-		close_chain(chain); /* no thread to be had: better to block than to leak */
-		free(drop);
-	}
-	fst3fs_pool_leave(pool, deadline_ns);
+	if (chain)
+		close_elsewhere(chain, deadline_ns);
 }
 
 void fst3fs_files_free(struct fst3fs_files *files)
 {
 	if (!files)
 		return;
+	fst3fs_files_drop(files, 0); /* an opening that took long may have ended after the last drop */
 	pthread_mutex_destroy(&files->lock);
 	free(files);
 }

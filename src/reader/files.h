@@ -47,7 +47,7 @@ unsigned fst3fs_files_count(struct fst3fs_files *files);
 /* Takes every file out of the table and closes those that no read needs on a thread of their own (closing blocks while
  * the daemon of their mount hangs); waits for that until `deadline_ns`. */
 void fst3fs_files_drop(struct fst3fs_files *files, uint64_t deadline_ns);
-/* Frees an empty table: after fst3fs_files_drop, when no file is held. */
+/* When no file is held. */
 void fst3fs_files_free(struct fst3fs_files *files);
 
 #endif
