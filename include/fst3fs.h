@@ -128,7 +128,8 @@ enum fst3fs_read_flags {
  * @return bytes delivered, fewer than @p length only at the end of the file; or a negative errno:
  *         -EINVAL bad argument; -ENOENT, -EACCES, ... from opening the file; -EIO a short read inside the file;
  *         -ETIMEDOUT no completion within the reader's time-out; -ENOTCONN the daemon is gone; -EINTR interrupted;
- *         -ECHILD used after fork; or what the daemon answered (-EREMOTEIO, -ENODATA, ...).
+ *         -ECHILD used after fork; -EDEADLK called from `interrupted` during a read of the same reader; or what the
+ *         daemon answered (-EREMOTEIO, -ENODATA, ...).
  *
  * When it returns nothing is in flight into @p dst, whatever the result. The file stays open in the reader.
  */
@@ -139,7 +140,8 @@ FST3FS_API int64_t fst3fs_read(struct fst3fs_reader *r, const char *path, uint64
 FST3FS_API bool fst3fs_has_file(struct fst3fs_reader *r, const char *path);
 
 /** Gives back everything the reader holds (files, buffer, registrations). The next call takes what it needs again.
- *  Waits for calls in progress on other threads. */
+ *  Waits for calls in progress on other threads; if it is interrupted meanwhile, nothing is given back. Called from
+ *  `interrupted` during a read, it takes effect when that read has ended. */
 FST3FS_API void fst3fs_release(struct fst3fs_reader *r);
 
 /** Ends a reader. NULL is fine. Memory of fst3fs_alloc stays valid until it is freed. */

@@ -66,8 +66,9 @@ struct fst3fs_io_ops {
 	/* Required. Everything that the transport needs to run, except buffers. */
 	int (*open)(const struct fst3fs_io_config *config, struct fst3fs_io **out, struct fst3fs_error *err);
 	/* Required. Ends the transport, which has no request in flight, or is given up with them (`given_up`): then
-	 * memory that they could still write into must stay out of anybody else's hands. Waits until `deadline_ns` at
-	 * most for what must be cleared away on the mount, and leaves the rest to a thread of its own. */
+	 * memory that they could still write into must stay out of anybody else's hands, or the call waits for them.
+	 * Waits until `deadline_ns` at most for what must be cleared away on the mount, and leaves the rest to a thread
+	 * of its own. */
 	void (*close)(struct fst3fs_io *io, bool given_up, uint64_t deadline_ns);
 	/* Required. "built-in", a library's path, or "". */
 	const char *(*client)(const struct fst3fs_io *io);

@@ -2,8 +2,7 @@
 /*
  * pread on any file system. A few threads read; each request is one task of theirs.
  *
- * Some threads may hang in the kernel when the transport is given up: then they, the pool and this structure stay until
- * they come back, and the engine keeps the memory that they read into.
+ * Threads may hang in the kernel; closing waits for them, so that nothing that they touch goes before they do.
  */
 #include <errno.h>
 #include <pthread.h>
@@ -82,14 +81,13 @@ static void posix_close(struct fst3fs_io *io, bool given_up, uint64_t deadline_n
 {
 	struct io_posix *p = (struct io_posix *)io;
 
+	(void)given_up;
 	(void)deadline_ns;
 	pthread_mutex_lock(&p->lock);
 	p->waker = NULL;
 	pthread_mutex_unlock(&p->lock);
 	/* Without requests in flight the threads are idle, and end at once. */
-	fst3fs_pool_leave(p->pool, given_up ? 0 : UINT64_MAX / 2);
-	if (given_up)
-		return;
+	fst3fs_pool_leave(p->pool, UINT64_MAX / 2);
 	pthread_mutex_destroy(&p->lock);
 	free(p);
 }

@@ -86,6 +86,7 @@ static void land(struct fst3fs_reader *r, struct fst3fs_slot *slot)
 	if (slot->io == r->session->posix)
 		r->session->reading_posix--;
 	slot->state = FST3FS_SLOT_LANDED;
+	e->call->progress_ns = fst3fs_now_ns();
 	if (slot->req.result < 0 || (uint64_t)slot->req.result != slot->req.length) {
 		describe_failure(slot, &err);
 		fail_slot(r, slot, &err);

@@ -6,8 +6,6 @@
 
 #include "clock.h"
 
-/* How often a sleeper looks whether its caller was interrupted. */
-#define GLANCE_NS (100 * FST3FS_NS_PER_MS)
 /* When a transport that was full with nothing in flight is tried again. */
 #define RETRY_NS (50 * 1000ull)
 /* How long the requests of an interrupted call may take to come back before the buffer is given up. */
@@ -230,7 +228,7 @@ static bool check_bounds(struct fst3fs_reader *r, uint64_t *look_again_ns)
 
 	/* Full with nothing in flight: the daemon has answered everything and not yet moved the queue's tail. Nothing
 	 * will be posted when it does. */
-	*look_again_ns = now + (r->session->refused && r->session->reading == 0 ? RETRY_NS : GLANCE_NS);
+	*look_again_ns = now + (r->session->refused && r->session->reading == 0 ? RETRY_NS : FST3FS_GLANCE_NS);
 	for (struct fst3fs_call *c = r->active; c; c = c->next) {
 		uint64_t since = now - c->progress_ns;
 
@@ -274,11 +272,6 @@ static void check_grace(struct fst3fs_reader *r)
 	}
 }
 
-static bool asks_to_stop(const struct fst3fs_reader *r)
-{
-	return r->interrupted && r->interrupted(r->interrupted_ctx) != 0;
-}
-
 /* ------------------------------------------------------------------ the loop */
 
 static bool ensure_session(struct fst3fs_reader *r, struct fst3fs_call *me)
@@ -295,6 +288,9 @@ static bool ensure_session(struct fst3fs_reader *r, struct fst3fs_call *me)
 	pthread_mutex_lock(&r->lock);
 	if (rc < 0)
 		fst3fs_call_fail(r, me, &err);
+	/* None of the others would fare better, and each would wait as long. */
+	while (rc < 0 && rc != -EINTR && r->waiting)
+		fst3fs_call_fail(r, r->waiting, &err);
 	r->session = s;
 	return rc == 0;
 }
@@ -315,7 +311,7 @@ static void sleep_until(struct fst3fs_reader *r, uint64_t deadline_ns)
 /* Runs the loop for every call until `me` is done. */
 static void drive(struct fst3fs_reader *r, struct fst3fs_call *me)
 {
-	uint64_t glance = fst3fs_now_ns() + GLANCE_NS, deadline;
+	uint64_t glance = fst3fs_now_ns() + FST3FS_GLANCE_NS, deadline;
 
 	while (!me->done && ensure_session(r, me)) {
 		bool moved = step(r);
@@ -324,9 +320,9 @@ static void drive(struct fst3fs_reader *r, struct fst3fs_call *me)
 			continue;
 		if (fst3fs_now_ns() >= glance) {
 			pthread_mutex_unlock(&r->lock);
-			bool stop = asks_to_stop(r);
+			bool stop = fst3fs_reader_asks_to_stop(r);
 			pthread_mutex_lock(&r->lock);
-			glance = fst3fs_now_ns() + GLANCE_NS;
+			glance = fst3fs_now_ns() + FST3FS_GLANCE_NS;
 			if (stop)
 				interrupt(r, me);
 			check_grace(r);
@@ -337,26 +333,32 @@ static void drive(struct fst3fs_reader *r, struct fst3fs_call *me)
 	}
 }
 
+/* Sleeps until `cond` is signalled; whether the caller was interrupted while it was not. */
+static bool doze(struct fst3fs_reader *r, pthread_cond_t *cond)
+{
+	struct timespec ts = fst3fs_timespec(fst3fs_now_ns() + FST3FS_GLANCE_NS);
+	bool stop;
+
+	if (pthread_cond_clockwait(cond, &r->lock, CLOCK_MONOTONIC, &ts) != ETIMEDOUT)
+		return false;
+	pthread_mutex_unlock(&r->lock);
+	stop = fst3fs_reader_asks_to_stop(r);
+	pthread_mutex_lock(&r->lock);
+	return stop;
+}
+
 /* Sleeps until the call is done or nobody drives. */
 static void ride(struct fst3fs_reader *r, struct fst3fs_call *me)
 {
-	struct timespec ts = fst3fs_timespec(fst3fs_now_ns() + GLANCE_NS);
-	bool stop;
-
-	if (pthread_cond_clockwait(&me->wake, &r->lock, CLOCK_MONOTONIC, &ts) != ETIMEDOUT || me->done)
-		return;
-	pthread_mutex_unlock(&r->lock);
-	stop = asks_to_stop(r);
-	pthread_mutex_lock(&r->lock);
-	if (stop && !me->done)
+	if (doze(r, &me->wake) && !me->done)
 		interrupt(r, me);
 }
 
+/* Nobody drives: wakes who is to. Every call does so as it leaves, because it may be the one that was woken. */
 static void hand_over(struct fst3fs_reader *r)
 {
 	struct fst3fs_call *heir = r->active ? r->active : r->waiting;
 
-	r->driving = false;
 	if (heir)
 		pthread_cond_signal(&heir->wake);
 	else
@@ -367,8 +369,12 @@ static void enter(struct fst3fs_reader *r, struct fst3fs_call *c)
 {
 	struct fst3fs_call **end = &r->waiting;
 
-	while (r->releasing > 0)
-		pthread_cond_wait(&r->idle, &r->lock); /* as long as calls that came before it take */
+	/* As long as calls that came before it take. */
+	while (r->releasing > 0 && !c->done)
+		if (doze(r, &r->idle))
+			interrupt(r, c);
+	if (c->done)
+		return;
 	while (*end)
 		end = &(*end)->next;
 	*end = c;
@@ -376,8 +382,25 @@ static void enter(struct fst3fs_reader *r, struct fst3fs_call *c)
 		fst3fs_waker_post(&r->session->waker); /* the driver may be asleep with room to spare */
 }
 
+/* The calls that this thread is in, innermost first: callbacks may read through other readers. */
+struct inside {
+	const struct fst3fs_reader *reader;
+	const struct inside *outer;
+};
+static _Thread_local const struct inside *inside;
+
+bool fst3fs_engine_inside(const struct fst3fs_reader *r)
+{
+	const struct inside *i = inside;
+
+	while (i && i->reader != r)
+		i = i->outer;
+	return i != NULL;
+}
+
 int fst3fs_engine_run(struct fst3fs_reader *r, struct fst3fs_call *c, struct fst3fs_error *err)
 {
+	const struct inside here = {.reader = r, .outer = inside};
 	struct fst3fs_error local;
 
 	if (c->count == 0)
@@ -387,6 +410,7 @@ int fst3fs_engine_run(struct fst3fs_reader *r, struct fst3fs_call *c, struct fst
 	c->progress_ns = fst3fs_now_ns();
 	fst3fs_err_reset(c->err);
 	pthread_cond_init(&c->wake, NULL);
+	inside = &here;
 	pthread_mutex_lock(&r->lock);
 	enter(r, c);
 	while (!c->done) {
@@ -396,26 +420,34 @@ int fst3fs_engine_run(struct fst3fs_reader *r, struct fst3fs_call *c, struct fst
 		}
 		r->driving = true;
 		drive(r, c);
-		hand_over(r);
+		r->driving = false;
 	}
+	if (!r->driving)
+		hand_over(r);
 	pthread_mutex_unlock(&r->lock);
+	inside = here.outer;
 	pthread_cond_destroy(&c->wake);
 	return c->err_index == SIZE_MAX ? 0 : c->err->code;
 }
 
-struct fst3fs_session *fst3fs_engine_pause(struct fst3fs_reader *r)
+int fst3fs_engine_pause(struct fst3fs_reader *r, bool stale_alone, struct fst3fs_session **out)
 {
-	struct fst3fs_session *s;
+	bool stop = false;
 
 	pthread_mutex_lock(&r->lock);
 	r->releasing++;
-	while (r->driving || r->active || r->waiting)
-		pthread_cond_wait(&r->idle, &r->lock);
-	s = r->session;
-	r->session = NULL;
-	r->stale = false;
+	while (!stop && (r->driving || r->active || r->waiting))
+		stop = doze(r, &r->idle);
+	*out = NULL;
+	if (!stop && (r->stale || !stale_alone)) {
+		*out = r->session;
+		r->session = NULL;
+		r->stale = false;
+	}
 	pthread_mutex_unlock(&r->lock);
-	return s;
+	if (stop)
+		fst3fs_engine_resume(r);
+	return stop ? -EINTR : 0;
 }
 
 void fst3fs_engine_resume(struct fst3fs_reader *r)

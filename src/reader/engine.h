@@ -54,6 +54,7 @@ struct fst3fs_call {
 	uint64_t progress_ns;	    /* when something last moved for this call */
 	uint64_t interrupted_ns;    /* when its caller was interrupted, 0 = not */
 	bool done, given_up;
+	bool stale;	       /* a file of it was found on a mount that replaced the session's */
 	const char *off_mount; /* the first file that was not on the mount */
 	pthread_cond_t wake;
 	struct fst3fs_call *next;
@@ -62,9 +63,12 @@ struct fst3fs_call {
 /* Delivers all ranges of `call` and fills their results. `err` as in fst3fs_read_many. 0 or the first error. */
 int fst3fs_engine_run(struct fst3fs_reader *r, struct fst3fs_call *call, struct fst3fs_error *err);
 
+/* Is this thread in a call of `r`, and so in a callback? Waiting for calls would be waiting for itself. */
+bool fst3fs_engine_inside(const struct fst3fs_reader *r);
+
 /* Waits until no call is left, keeps new ones out, and takes the session away from the reader (NULL when there is
- * none). Paired with fst3fs_engine_resume. */
-struct fst3fs_session *fst3fs_engine_pause(struct fst3fs_reader *r);
+ * none, or it is not stale and `stale_alone`). 0, paired with fst3fs_engine_resume; or -EINTR, and nothing was done. */
+int fst3fs_engine_pause(struct fst3fs_reader *r, bool stale_alone, struct fst3fs_session **out);
 void fst3fs_engine_resume(struct fst3fs_reader *r);
 
 /* ------------------------------------------------------------------ call.c: bookkeeping, under the lock */

@@ -29,8 +29,14 @@ static void disown_slots(struct fst3fs_session *s)
 
 		if (!e)
 			continue;
-		if (slot->direct && slot->state == FST3FS_SLOT_READING && e->memory)
+		if (slot->direct && slot->state == FST3FS_SLOT_READING && e->memory) {
 			e->memory->lost = true;
+			/* The daemon's mapping is its own, but a thread of this process writes to the address. */
+			if (slot->io == s->posix) {
+				e->memory->refs++;
+				slot->held = e->memory;
+			}
+		}
 		e->busy--;
 		e->call->busy--;
 		e->call->landed = NULL;

@@ -15,8 +15,6 @@
 
 /* One request of the FUSE kernel module's default readahead; published models have headers of 1 to 100 KB. */
 #define GUESS_BYTES (128u << 10)
-/* How often the caller looks whether it was interrupted. */
-#define GLANCE_NS (100 * FST3FS_NS_PER_MS)
 
 /* One call of fst3fs_read_headers, shared by its threads. Lives until the last of them has let go. */
 struct batch {
@@ -226,17 +224,19 @@ static struct batch *batch_new(struct fst3fs_reader *r, const char *const *paths
 static int wait_for_all(struct batch *b, struct fst3fs_error *err)
 {
 	struct fst3fs_reader *r = b->reader;
-	uint64_t progress_ns = fst3fs_now_ns();
+	uint64_t progress_ns = fst3fs_now_ns(), glance_ns = progress_ns + FST3FS_GLANCE_NS;
 	size_t seen = 0;
 
 	while (b->done < b->count) {
-		struct timespec ts = fst3fs_timespec(fst3fs_now_ns() + GLANCE_NS);
+		struct timespec ts = fst3fs_timespec(glance_ns);
 		bool stop = false;
 
-		if (pthread_cond_clockwait(&b->moved, &b->lock, CLOCK_MONOTONIC, &ts) == ETIMEDOUT && r->interrupted) {
+		pthread_cond_clockwait(&b->moved, &b->lock, CLOCK_MONOTONIC, &ts);
+		if (fst3fs_now_ns() >= glance_ns) {
 			pthread_mutex_unlock(&b->lock);
-			stop = r->interrupted(r->interrupted_ctx) != 0;
+			stop = fst3fs_reader_asks_to_stop(r);
 			pthread_mutex_lock(&b->lock);
+			glance_ns = fst3fs_now_ns() + FST3FS_GLANCE_NS;
 		}
 		if (stop)
 			return fst3fs_err_set(err, -EINTR, "interrupted");

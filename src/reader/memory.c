@@ -6,10 +6,10 @@
 #include <errno.h>
 #include <inttypes.h>
 #include <stdlib.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
-#include "clock.h"
-#include "reader_i.h"
+#include "away.h"
 
 struct fst3fs_memory *fst3fs_memory_find(struct fst3fs_reader *r, uint64_t address)
 {
@@ -19,7 +19,8 @@ struct fst3fs_memory *fst3fs_memory_find(struct fst3fs_reader *r, uint64_t addre
 	return NULL;
 }
 
-/* Under memory_lock. */
+/* The transport that memory is registered with: one of the mount that stands there now, whose number is in use for as
+ * long as anything is registered with it. Under memory_lock. */
 static int ensure_io(struct fst3fs_reader *r, struct fst3fs_error *err)
 {
 	const struct fst3fs_io_config config = {
@@ -29,21 +30,68 @@ static int ensure_io(struct fst3fs_reader *r, struct fst3fs_error *err)
 		.waker = &r->memory_waker,
 		.log = &r->log,
 	};
+	struct stat st = {0};
 
-	if (r->memory_io)
+	if (r->main && stat(r->mount_point, &st) != 0)
+		return fst3fs_err_set(err, -errno, "mount point: %s", fst3fs_strerror(errno));
+	if (r->memory_io && st.st_dev == r->memory_dev)
 		return 0;
+	if (r->memory_io)
+		r->memory_io->ops->close(r->memory_io, false, 0);
+	r->memory_io = NULL;
+	r->memory_dev = st.st_dev;
 	return (r->main ? r->main : &fst3fs_io_posix)->open(&config, &r->memory_io, err);
 }
 
-static int region_new(struct fst3fs_reader *r, uint64_t size, struct fst3fs_region **out, struct fst3fs_error *err)
+/* The making of one. */
+struct making {
+	struct fst3fs_away away;
+	uint64_t size;
+	struct fst3fs_region *region;
+	dev_t mount_dev;
+};
+
+static void make(struct fst3fs_away *a)
 {
-	int rc;
+	struct making *m = (struct making *)a;
+	struct fst3fs_reader *r = a->reader;
 
 	pthread_mutex_lock(&r->memory_lock);
-	rc = ensure_io(r, err);
-	if (rc == 0)
-		rc = r->memory_io->ops->region_new(r->memory_io, size, fst3fs_layout_block(size), -1, out, err);
+	a->rc = ensure_io(r, &a->err);
+	if (a->rc == 0)
+		a->rc = r->memory_io->ops->region_new(r->memory_io, m->size, fst3fs_layout_block(m->size), -1,
+						      &m->region, &a->err);
+	m->mount_dev = r->memory_dev;
 	pthread_mutex_unlock(&r->memory_lock);
+}
+
+static void unmake(struct fst3fs_away *a)
+{
+	struct making *m = (struct making *)a;
+
+	if (m->region)
+		m->region->ops->region_free(m->region);
+	free(m);
+}
+
+static int region_new(struct fst3fs_reader *r, struct fst3fs_memory *out, struct fst3fs_error *err)
+{
+	struct making *m = calloc(1, sizeof(*m));
+	struct fst3fs_away *a = &m->away;
+	int rc;
+
+	if (!m)
+		return fst3fs_err_set(err, -ENOMEM, "no memory");
+	m->away.run = make;
+	m->away.undo = unmake;
+	m->size = out->size;
+	rc = fst3fs_away_run(r, &a, err);
+	if (rc == 0) {
+		out->region = m->region;
+		out->mount_dev = m->mount_dev;
+	}
+	if (a)
+		free(m);
 	return rc;
 }
 
@@ -64,12 +112,13 @@ int fst3fs_alloc(struct fst3fs_reader *r, uint64_t size, struct fst3fs_memory **
 	m = calloc(1, sizeof(*m));
 	if (!m)
 		return fst3fs_err_set(err, -ENOMEM, "no memory");
-	rc = region_new(r, size, &m->region, err);
+	m->size = size;
+	m->refs = 1;
+	rc = region_new(r, m, err);
 	if (rc < 0) {
 		free(m);
 		return rc;
 	}
-	m->size = size;
 	m->reader = r;
 	pthread_mutex_lock(&r->lock);
 	m->next = r->memories;
@@ -94,6 +143,7 @@ void fst3fs_memory_free(struct fst3fs_memory *m)
 {
 	struct fst3fs_reader *r;
 	struct fst3fs_memory **at;
+	bool last;
 
 	if (!m)
 		return;
@@ -101,14 +151,15 @@ void fst3fs_memory_free(struct fst3fs_memory *m)
 	if (r->pid != getpid())
 		return; /* the parent's; the lock may have been held when the process forked */
 	pthread_mutex_lock(&r->lock);
-	for (at = &r->memories; *at != m; at = &(*at)->next)
+	last = --m->refs == 0;
+	for (at = &r->memories; last && *at != m; at = &(*at)->next)
 		;
-	*at = m->next;
+	if (last)
+		*at = m->next;
 	pthread_mutex_unlock(&r->lock);
-	/* A thread of this process may still be about to write into memory that was given up (the operating system's
-	 * reads, when they hang): such memory stays mapped for ever. */
-	if (!m->lost || m->region->ops != &fst3fs_io_posix)
-		m->region->ops->region_free(m->region);
+	if (!last)
+		return;
+	m->region->ops->region_free(m->region);
 	free(m);
 	fst3fs_reader_unref(r);
 }

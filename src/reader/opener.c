@@ -56,13 +56,18 @@ static int choose_direct(struct fst3fs_reader *r, struct fst3fs_entry *e, struct
 {
 	const struct fst3fs_request *q = e->request;
 	struct fst3fs_region *region = e->memory ? e->memory->region : NULL;
+	enum fst3fs_inside expected = e->call->own_buffer ? FST3FS_INSIDE : FST3FS_OUTSIDE;
 
-	if (e->call->own_buffer) {
+	/* The call was let in by where the buffer lay when it began. */
+	if (q->dst && fst3fs_inside(r->session->staging, q->dst, (uint64_t)q->length) != expected)
+		return fst3fs_err_set_kind(err, FST3FS_ERROR_VALUE, -EINVAL,
+					   "the destination lies in a buffer of the reader that was replaced: ask for "
+					   "its address again");
+	if (e->call->own_buffer)
 		region = r->session->staging;
-		if (fst3fs_inside(region, q->dst, (uint64_t)q->length) != FST3FS_INSIDE)
-			return fst3fs_err_set_kind(err, FST3FS_ERROR_VALUE, -EINVAL,
-						   "the reader's buffer, which the destination lay in, was replaced");
-	}
+	/* A new daemon at the place of the old one does not know memory that the old one knew. */
+	if (region && e->memory && e->io == r->session->main && e->memory->mount_dev != r->session->mount_dev)
+		return 0;
 	if (region && (e->io->ops == &fst3fs_io_posix || e->io->ops == region->ops))
 		e->region = region;
 	return 0;
@@ -123,7 +128,7 @@ static void publish(struct fst3fs_open_job *job, struct fst3fs_file *file, bool 
 	e->call->opening--;
 	e->call->progress_ns = fst3fs_now_ns();
 	if (replaced) {
-		r->stale = true;
+		r->stale = e->call->stale = true;
 		fst3fs_err_set(err, -ESTALE, "the mount was replaced under the reader");
 	} else if (file) {
 		make_ready(r, e, err);

@@ -7,8 +7,8 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "away.h"
 #include "choose.h"
-#include "clock.h"
 #include "engine.h"
 #include "usrbio.h"
 
@@ -39,7 +39,7 @@ void fst3fs_options_init(struct fst3fs_options *o)
 	};
 }
 
-static int invalid(struct fst3fs_error *err, const char *what, int64_t value, const char *rule)
+int fst3fs_reader_refuse(struct fst3fs_error *err, const char *what, int64_t value, const char *rule)
 {
 	return fst3fs_err_set_kind(err, FST3FS_ERROR_VALUE, -EINVAL, "%s is %" PRId64 ", %s", what, value, rule);
 }
@@ -51,21 +51,33 @@ static int check_options(const struct fst3fs_options *o, struct fst3fs_error *er
 	uint64_t ram = (uint64_t)sysconf(_SC_PHYS_PAGES) * (uint64_t)sysconf(_SC_PAGESIZE);
 
 	if (o->size != sizeof(*o))
-		return invalid(err, "size of the options", (int64_t)o->size,
-			       "not this library's: see fst3fs_options_init");
+		return fst3fs_reader_refuse(err, "size of the options", (int64_t)o->size,
+					    "not this library's: see fst3fs_options_init");
 	if (o->entries < 1)
-		return invalid(err, "entries", o->entries, "must be at least 1");
+		return fst3fs_reader_refuse(err, "entries", o->entries, "must be at least 1");
 	if (o->buffer_size == 0 || o->buffer_size > ram)
 		return fst3fs_err_set_kind(err, FST3FS_ERROR_VALUE, -EINVAL,
 					   "buffer_size is %" PRIu64 ", must be between 1 and this machine's %" PRIu64,
 					   o->buffer_size, ram);
 	if (o->timeout_ms == 0)
-		return invalid(err, "timeout_ms", 0, "must be at least 1");
+		return fst3fs_reader_refuse(err, "timeout_ms", 0, "must be at least 1");
 	return 0;
 }
 
-int fst3fs_reader_session_new(struct fst3fs_reader *r, struct fst3fs_session **out, struct fst3fs_error *err)
+bool fst3fs_reader_asks_to_stop(const struct fst3fs_reader *r)
 {
+	return r->interrupted && r->interrupted(r->interrupted_ctx) != 0;
+}
+
+/* The making of a session. */
+struct making {
+	struct fst3fs_away away;
+	struct fst3fs_session *session;
+};
+
+static void make(struct fst3fs_away *a)
+{
+	const struct fst3fs_reader *r = a->reader;
 	const struct fst3fs_session_config config = {
 		.main = r->main,
 		.mount_point = r->mount_point,
@@ -74,8 +86,34 @@ int fst3fs_reader_session_new(struct fst3fs_reader *r, struct fst3fs_session **o
 		.timeout_ms = r->timeout_ms,
 		.log = &r->log,
 	};
-	int rc = fst3fs_session_new(&config, out, err);
 
+	a->rc = fst3fs_session_new(&config, &((struct making *)a)->session, &a->err);
+}
+
+static void unmake(struct fst3fs_away *a)
+{
+	struct fst3fs_session *s = ((struct making *)a)->session;
+
+	if (s)
+		fst3fs_session_free(s, false, 0);
+	free(a);
+}
+
+int fst3fs_reader_session_new(struct fst3fs_reader *r, struct fst3fs_session **out, struct fst3fs_error *err)
+{
+	struct making *m = calloc(1, sizeof(*m));
+	struct fst3fs_away *a = &m->away;
+	int rc;
+
+	if (!m)
+		return fst3fs_err_set(err, -ENOMEM, "no memory for a reader");
+	m->away.run = make;
+	m->away.undo = unmake;
+	rc = fst3fs_away_run(r, &a, err);
+	if (rc == 0)
+		*out = m->session;
+	if (a)
+		free(m);
 	if (rc < 0)
 		fst3fs_err_set_path(err, r->mount_point);
 	return rc;
@@ -150,7 +188,7 @@ int fst3fs_reader_open_with(const struct fst3fs_options *o, const struct fst3fs_
 		return fst3fs_err_set(err, -ENOMEM, "no memory for a reader");
 	rc = fst3fs_reader_session_new(r, &r->session, err);
 	if (rc < 0) {
-		reader_free(r);
+		fst3fs_reader_unref(r);
 		return rc;
 	}
 	*out = r;
@@ -204,7 +242,14 @@ void fst3fs_release(struct fst3fs_reader *r)
 
 	if (r->pid != getpid())
 		return;
-	s = fst3fs_engine_pause(r);
+	if (fst3fs_engine_inside(r)) {
+		pthread_mutex_lock(&r->lock);
+		r->release_asked = true;
+		pthread_mutex_unlock(&r->lock);
+		return;
+	}
+	if (fst3fs_engine_pause(r, false, &s) < 0)
+		return;
 	/* Nothing is in flight, so the files may be closed before or after; the ring's inodes are no longer needed. */
 	fst3fs_files_drop(r->files, deadline);
 	if (s)
@@ -222,159 +267,6 @@ void fst3fs_close(struct fst3fs_reader *r)
 		return;
 	fst3fs_release(r);
 	fst3fs_reader_unref(r);
-}
-
-/* ------------------------------------------------------------------ reading */
-
-static int check_range(const struct fst3fs_request *q, struct fst3fs_error *err)
-{
-	int rc = 0;
-
-	if (q->offset < 0)
-		rc = invalid(err, "offset", q->offset, "must not be negative");
-	else if (q->length < 0)
-		rc = invalid(err, "length", q->length, "must not be negative");
-	else if (q->length > INT64_MAX - q->offset)
-		rc = invalid(err, "length", q->length, "goes beyond the largest file offset");
-	else if (q->dst && (uint64_t)q->length > UINT64_MAX - q->dst)
-		rc = invalid(err, "length", q->length, "goes beyond the end of the address space");
-	fst3fs_err_set_path(err, q->path);
-	return rc;
-}
-
-/* What kind of memory the destination is, as far as this reader has made it. */
-static int classify(struct fst3fs_reader *r, struct fst3fs_entry *e, bool *own_buffer, struct fst3fs_error *err)
-{
-	const struct fst3fs_request *q = e->request;
-	enum fst3fs_inside inside = FST3FS_OUTSIDE;
-	int rc = 0;
-
-	pthread_mutex_lock(&r->lock);
-	if (q->dst && r->session)
-		inside = fst3fs_inside(r->session->staging, q->dst, (uint64_t)q->length);
-	e->memory = q->dst ? fst3fs_memory_find(r, q->dst) : NULL;
-	pthread_mutex_unlock(&r->lock);
-	*own_buffer = inside == FST3FS_INSIDE;
-	if (inside == FST3FS_ACROSS ||
-	    (e->memory && fst3fs_inside(e->memory->region, q->dst, (uint64_t)q->length) != FST3FS_INSIDE))
-		rc = invalid(err, "length", q->length, "goes across the border of the reader's memory");
-	else if (e->memory && e->memory->lost)
-		rc = fst3fs_err_set(
-			err, -EIO, "the memory was given up: a read into it never came back and may still write there");
-	fst3fs_err_set_path(err, q->path);
-	return rc;
-}
-
-/* Sessions die with the mount they were made on; a new one takes over and the ranges that noticed are read again. */
-static int run_call(struct fst3fs_reader *r, struct fst3fs_call *c, struct fst3fs_error *err)
-{
-	struct fst3fs_session *s;
-	int rc = fst3fs_engine_run(r, c, err);
-	bool stale;
-
-	pthread_mutex_lock(&r->lock);
-	stale = r->stale && rc < 0 && !c->given_up;
-	pthread_mutex_unlock(&r->lock);
-	if (!stale)
-		return rc;
-	fst3fs_log(&r->log, FST3FS_LOG_WARNING, "reader: the mount %s was replaced; registering anew", r->mount_point);
-	s = fst3fs_engine_pause(r);
-	if (s)
-		fst3fs_session_free(s, false, 0);
-	fst3fs_engine_resume(r);
-	for (size_t i = 0; i < c->count; i++)
-		c->entries[i] = (struct fst3fs_entry){
-			.request = c->entries[i].request, .call = c, .memory = c->entries[i].memory};
-	c->opened = c->cursor = c->done_count = 0;
-	c->done = false;
-	fst3fs_err_reset(err);
-	return fst3fs_engine_run(r, c, err);
-}
-
-static void log_outcome(struct fst3fs_reader *r, const struct fst3fs_call *c)
-{
-	bool say;
-
-	pthread_mutex_lock(&r->lock);
-	say = c->off_mount && !r->said_off_mount;
-	r->said_off_mount |= say;
-	pthread_mutex_unlock(&r->lock);
-	if (say)
-		fst3fs_log(&r->log, FST3FS_LOG_INFO,
-			   "reader: %.1024s is not on the 3FS mount %.512s: read through the operating system",
-			   c->off_mount, r->mount_point);
-	if (c->given_up)
-		fst3fs_log(&r->log, FST3FS_LOG_WARNING, "reader: %.256s: %s", c->err->path, c->err->text);
-}
-
-/* What devices have to say is collected under the lock and said without it. */
-static void log_remarks(struct fst3fs_reader *r)
-{
-	char line[1024];
-	int level;
-
-	do {
-		pthread_mutex_lock(&r->lock);
-		level = r->session ? fst3fs_session_remark(r->session, line, sizeof(line)) : 0;
-		pthread_mutex_unlock(&r->lock);
-		if (level)
-			fst3fs_log(&r->log, level, "reader: %s", line);
-	} while (level);
-}
-
-int fst3fs_read_many(struct fst3fs_reader *r, struct fst3fs_request *requests, size_t n, int64_t chunk_size,
-		     unsigned flags, struct fst3fs_error *err)
-{
-	struct fst3fs_call c = {.count = n, .in_turn = (flags & FST3FS_READ_IN_TURN) != 0};
-	struct fst3fs_error local;
-	int rc;
-
-	err = err ? err : &local;
-	fst3fs_err_reset(err);
-	rc = fst3fs_reader_check(r, err);
-	if (rc < 0)
-		return rc;
-	if (chunk_size < 0)
-		return invalid(err, "chunk_size", chunk_size, "must not be negative");
-	if (flags & ~(unsigned)FST3FS_READ_IN_TURN)
-		return invalid(err, "flags", flags, "has unknown bits");
-	c.cap = (uint64_t)chunk_size;
-	c.entries = calloc(n ? n : 1, sizeof(*c.entries));
-	if (!c.entries)
-		return fst3fs_err_set(err, -ENOMEM, "no memory for %zu requests", n);
-	for (size_t i = 0; i < n && rc == 0; i++) {
-		bool own = false;
-
-		requests[i].result = -ECANCELED;
-		c.entries[i] = (struct fst3fs_entry){.request = &requests[i], .call = &c};
-		rc = check_range(&requests[i], err);
-		if (rc == 0)
-			rc = classify(r, &c.entries[i], &own, err);
-		if (rc == 0 && own && n > 1)
-			rc = fst3fs_err_set_kind(err, FST3FS_ERROR_VALUE, -EINVAL,
-						 "the reader's own buffer serves one request at a time");
-		c.own_buffer = own;
-		if (rc < 0)
-			err->index = (int64_t)i;
-	}
-	if (rc == 0) {
-		rc = run_call(r, &c, err);
-		log_outcome(r, &c);
-		log_remarks(r);
-	}
-	free(c.entries);
-	return rc;
-}
-
-int64_t fst3fs_read(struct fst3fs_reader *r, const char *path, uint64_t dst, int64_t offset, int64_t length,
-		    int64_t chunk_size, unsigned flags, struct fst3fs_error *err)
-{
-	struct fst3fs_request q = {.path = path, .dst = dst, .offset = offset, .length = length};
-	int rc = fst3fs_read_many(r, &q, 1, chunk_size, flags, err);
-
-	if (rc < 0 && err)
-		err->index = -1;
-	return rc < 0 ? rc : q.result;
 }
 
 bool fst3fs_has_file(struct fst3fs_reader *r, const char *path)

@@ -6,6 +6,8 @@
 #include <string.h>
 #include <sys/stat.h>
 
+#include "pool.h"
+
 /* In this order: the host takes every address that nobody else claims. */
 static const struct fst3fs_dev_ops *const dev_kinds[] = {&fst3fs_dev_cuda, &fst3fs_dev_host};
 
@@ -74,26 +76,39 @@ int fst3fs_session_new(const struct fst3fs_session_config *config, struct fst3fs
 	return 0;
 }
 
-void fst3fs_session_free(struct fst3fs_session *s, bool given_up, uint64_t deadline_ns)
+/* Waits for the operating system's reads, then lets go of what they read into and post. */
+static void free_parts(struct fst3fs_session *s, bool given_up, uint64_t deadline_ns)
 {
-	/* What a thread of this process may still touch must stay mapped for ever; what only the daemon may still write
-	 * into need not, because its mapping is its own. */
-	bool touched = given_up && (s->reading_posix > 0 || s->copying > 0);
-
-	for (unsigned i = 0; i < s->ndevs; i++)
-		s->devs[i]->ops->close(s->devs[i], given_up && s->copying > 0);
-	if (s->staging && !touched)
-		s->staging->ops->region_free(s->staging);
-	/* In this order: what a thread of ours may still post is the semaphore that the mount's transport has lent. */
 	if (s->posix)
-		s->posix->ops->close(s->posix, touched, deadline_ns);
+		s->posix->ops->close(s->posix, given_up, deadline_ns);
+	/* Copies that never ended are those of a GPU that has stopped answering: what it may still read stays mapped
+	 * for ever. */
+	if (s->staging && s->copying == 0)
+		s->staging->ops->region_free(s->staging);
 	if (s->main)
 		s->main->ops->close(s->main, given_up, deadline_ns);
-	if (touched)
-		return; /* slots, waker and staging buffer are still in use */
+	for (uint32_t i = 0; s->slots && i < s->layout.slots; i++)
+		fst3fs_memory_free(s->slots[i].held);
 	free(s->slots);
 	fst3fs_waker_fini(&s->waker);
 	free(s);
+}
+
+static void *free_later(void *arg)
+{
+	free_parts(arg, true, 0);
+	return NULL;
+}
+
+void fst3fs_session_free(struct fst3fs_session *s, bool given_up, uint64_t deadline_ns)
+{
+	for (unsigned i = 0; i < s->ndevs; i++)
+		s->devs[i]->ops->close(s->devs[i], given_up && s->copying > 0);
+	if (s->reading_posix == 0)
+		free_parts(s, given_up, deadline_ns);
+	else
+		/* Threads of this process hang in the kernel. Without a thread to wait for them all of it stays. */
+		fst3fs_thread_detach("fst3fs-end", free_later, s);
 }
 
 int fst3fs_session_device(struct fst3fs_session *s, uint64_t dst, struct fst3fs_dev **out, struct fst3fs_error *err)

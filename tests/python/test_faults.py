@@ -72,15 +72,6 @@ def test_a_request_that_never_completes(serve: Callable, open_reader: Callable) 
     assert eventually(lambda: mount.registrations() == 0)
 
 
-def test_the_timeout_is_about_progress(serve: Callable, open_reader: Callable) -> None:
-    mount: Mount = serve("--latency-us", "300000")
-    data = random_bytes(512 * KIB)
-    path = mount.write("model", data)
-    # Eight requests, one after another, take longer together than the time-out.
-    reader = open_reader(mount, timeout=TIMEOUT_S, entries=1)
-    read_all(reader, path, len(data)).check(data)
-
-
 def test_the_timeout_from_the_environment(
     serve: Callable, open_reader: Callable, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -15,6 +15,7 @@ enum { PLACES = 4096 };
 struct io_fault_config io_fault_config;
 atomic_int io_fault_in_flight, io_fault_regions, io_fault_most;
 atomic_uint io_fault_requests;
+static void *_Atomic last_base;
 
 /* What the far side knows of a request: it does not look at the request's own memory again, which the engine may have
  * given up. */
@@ -184,8 +185,10 @@ static int fault_region_new(struct fst3fs_io *io, size_t size, size_t block_size
 	region->region.ops = &io_fault;
 	region->region.size = (size + 4095) / 4096 * 4096;
 	region->region.block = block_size;
+	/* Where the last one was, if there is room: as it often happens without asking. */
 	region->region.base =
-		mmap(NULL, region->region.size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+		mmap(last_base, region->region.size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+	last_base = region->region.base;
 	atomic_fetch_add(&io_fault_regions, 1);
 	*out = &region->region;
 	return 0;

@@ -1,0 +1,240 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Daemons that hang or are replaced, and what a reader must not touch then."""
+
+import contextlib
+import gc
+import os
+import signal
+import threading
+import time
+from typing import Callable, Iterator, List
+
+import pytest
+from support import KIB, MIB, Mount, Target, eventually, random_bytes
+
+from fastsafetensor_3fs_reader import ThreeFSFileReader
+
+TIMEOUT_S = 0.5
+
+
+@contextlib.contextmanager
+def stopped(mount: Mount) -> Iterator[None]:
+    os.kill(mount.daemon.pid, signal.SIGSTOP)
+    try:
+        yield
+    finally:
+        os.kill(mount.daemon.pid, signal.SIGCONT)
+
+
+def in_the_background(work: Callable[[], object]) -> "threading.Thread":
+    thread = threading.Thread(target=work, daemon=True)
+    thread.start()
+    return thread
+
+
+def read_until_it_fails(reader: ThreeFSFileReader, path: str, address: int, size: int, errors: list) -> None:
+    try:
+        while True:
+            reader.read_chunked(path, address, 0, size)
+    except OSError as e:
+        errors.append(e)
+
+
+def replace(mount: Mount) -> None:
+    """The daemon dies, and another one takes its place."""
+    os.kill(mount.daemon.pid, signal.SIGKILL)
+    assert eventually(lambda: mount.daemon.returncode is not None)
+    mount.daemon.stop()
+    mount.daemon.start()
+
+
+def test_reads_after_a_timeout_end_in_time_too(serve: Callable, open_reader: Callable) -> None:
+    # No kernel cache answers for the daemon.
+    mount: Mount = serve("--attr-timeout-s", "0", "--latency-us", "20000")
+    path = mount.write("model", random_bytes(8 * MIB))
+    reader = open_reader(mount, timeout=TIMEOUT_S)
+    errors: list = []
+
+    def read_three_times() -> None:
+        for _ in range(3):
+            read_until_it_fails(reader, path, 0, 8 * MIB, errors)
+
+    thread = in_the_background(read_three_times)
+    assert eventually(lambda: reader.info()["requests"] > 0)
+    with stopped(mount):
+        thread.join(20)
+        assert not thread.is_alive(), errors
+    assert [type(e) for e in errors] == [TimeoutError] * 3
+    assert reader.info()["given_up"] == 1
+    assert reader.read_chunked(path, 0, 0, MIB) == MIB
+
+
+def test_alloc_ends_in_time(mount: Mount, open_reader: Callable) -> None:
+    reader = open_reader(mount, timeout=TIMEOUT_S)
+    errors: list = []
+
+    def alloc() -> None:
+        try:
+            reader.alloc(MIB)
+        except OSError as e:
+            errors.append(e)
+
+    with stopped(mount):
+        threads = [in_the_background(alloc) for _ in range(3)]
+        for thread in threads:
+            thread.join(10)
+            assert not thread.is_alive()
+    assert [type(e) for e in errors] == [TimeoutError] * 3
+    assert len(reader.alloc(MIB)) == MIB
+
+
+def test_ctrl_c_while_the_daemon_does_not_answer(mount: Mount, open_reader: Callable) -> None:
+    path = mount.write("model", random_bytes(MIB))
+    reader = open_reader(mount, timeout=60)
+    calls: List[Callable[[], object]] = [
+        lambda: reader.alloc(MIB),
+        lambda: reader.read_chunked(path, 0, 0, MIB),
+        lambda: reader.read_headers_batch([path]),
+    ]
+    reader.close()
+    with stopped(mount):
+        for call in calls:
+            with raised_by_a_signal(), pytest.raises(KeyboardInterrupt):
+                call()
+    assert reader.read_chunked(path, 0, 0, MIB) == MIB
+
+
+@contextlib.contextmanager
+def raised_by_a_signal(action: Callable[[], object] = lambda: None) -> Iterator[None]:
+    """A moment after the block began a signal comes, whose handler does something and raises KeyboardInterrupt."""
+
+    def handler(*_: object) -> None:
+        action()
+        raise KeyboardInterrupt
+
+    before = signal.signal(signal.SIGALRM, handler)
+    signal.setitimer(signal.ITIMER_REAL, 0.3)
+    try:
+        yield
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.signal(signal.SIGALRM, before)
+
+
+def test_a_signal_handler_that_closes_the_reader(serve: Callable, open_reader: Callable) -> None:
+    mount: Mount = serve("--hang-every", "1")
+    path = mount.write("model", random_bytes(MIB))
+    reader = open_reader(mount, timeout=60)
+    with raised_by_a_signal(reader.close), pytest.raises(KeyboardInterrupt):
+        reader.read_chunked(path, 0, 0, MIB)
+    assert reader.info()["open_files"] == 0
+    assert eventually(lambda: mount.registrations() == 0)
+
+
+@pytest.mark.parametrize("own_memory", [False, True])
+def test_a_file_off_the_mount_that_hangs(serve: Callable, own_memory: bool) -> None:
+    mount, other = serve(), serve()
+    data = random_bytes(64 * MIB)
+    path, elsewhere = mount.write("model", data[:MIB]), other.write("elsewhere", data)
+    reader = ThreeFSFileReader(str(mount.path), timeout=TIMEOUT_S, buffer_size=MIB)
+    memory = reader.alloc(len(data)) if own_memory else None
+    target = Target(0 if own_memory else len(data))
+    errors: list = []
+    thread = in_the_background(
+        lambda: read_until_it_fails(reader, elsewhere, memory.address if memory else target.address, len(data), errors)
+    )
+    assert eventually(lambda: reader.info()["bytes_posix"] > MIB)
+    with stopped(other):
+        thread.join(20)
+        assert not thread.is_alive()
+        assert isinstance(errors[0], TimeoutError)
+        assert "elsewhere" in str(errors[0])
+        assert reader.info()["given_up"] == 1
+        target_of_next = Target(MIB)
+        assert reader.read_chunked(path, target_of_next.address, 0, MIB) == MIB
+        target_of_next.check(data[:MIB])
+        if memory:
+            # The operating system may still write there: nothing else may ever lie at that address.
+            address = memory.address
+            del memory
+            assert mapped(address)
+    # What hung comes back now, and finds everything that it touches in its place.
+    time.sleep(0.3)
+    assert reader.read_chunked(elsewhere, 0, 0, len(data)) == len(data)
+    reader.close()
+
+
+def mapped(address: int) -> bool:
+    with open("/proc/self/maps", encoding="utf-8") as maps:
+        return any(int(a, 16) <= address < int(b, 16) for a, b in (line.split()[0].split("-") for line in maps))
+
+
+def test_a_reader_that_is_gone_while_a_file_is_being_opened(mount: Mount) -> None:
+    path = mount.write("model", random_bytes(MIB))
+    reader = ThreeFSFileReader("", timeout=TIMEOUT_S)
+    with stopped(mount):
+        with pytest.raises(TimeoutError, match="opened"):
+            reader.read_chunked(path, 0, 0, MIB)
+        with pytest.raises(TimeoutError, match="headers"):
+            reader.read_headers_batch([path])
+        del reader
+        gc.collect()
+    # The opening ends some time later, and what it has opened is closed: the fixtures look.
+
+
+def test_memory_when_the_mount_was_replaced(serve: Callable, open_reader: Callable) -> None:
+    mount: Mount = serve()
+    data = random_bytes(MIB)
+    path = mount.write("model", data)
+    reader = open_reader(mount, timeout=5.0)
+    memory = reader.alloc(MIB)
+    assert reader.read_chunked(path, memory.address, 0, MIB) == MIB
+    replace(mount)
+    memoryview(memory)[:] = bytes(MIB)
+    # The daemon of now does not know this memory, but it is memory.
+    assert reader.read_chunked(path, memory.address, 0, MIB) == MIB
+    assert bytes(memory) == data
+    assert reader.info()["bytes_direct"] == MIB
+    again = reader.alloc(MIB)
+    assert reader.read_chunked(path, again.address, 0, MIB) == MIB
+    assert bytes(again) == data
+    assert reader.info()["bytes_direct"] == 2 * MIB
+
+
+def test_many_threads_when_the_mount_was_replaced(serve: Callable, open_reader: Callable) -> None:
+    mount: Mount = serve()
+    data = random_bytes(MIB)
+    path = mount.write("model", data)
+    reader = open_reader(mount, timeout=5.0)
+    assert reader.read_chunked(path, 0, 0, MIB) == MIB
+    for _ in range(3):
+        replace(mount)
+        barrier, errors = threading.Barrier(8), []
+
+        def read(barrier: threading.Barrier = barrier, errors: list = errors) -> None:
+            target = Target(MIB)
+            barrier.wait()
+            try:
+                assert reader.read_chunked(path, target.address, 0, MIB) == MIB
+                target.check(data)
+            except OSError as e:
+                errors.append(e)
+
+        threads = [in_the_background(read) for _ in range(8)]
+        for thread in threads:
+            thread.join(20)
+            assert not thread.is_alive()
+        assert errors == []
+
+
+@pytest.mark.parametrize("pipelined", [True, False])
+def test_the_timeout_is_about_progress(serve: Callable, open_reader: Callable, pipelined: bool) -> None:
+    mount: Mount = serve("--latency-us", "100000", "--jitter-us", "80000")
+    data = random_bytes(512 * KIB)
+    path = mount.write("model", data)
+    # 32 requests, two at a time, take longer together than the time-out; without pipelining nothing is copied before
+    # the last of them has landed.
+    reader = open_reader(mount, timeout=TIMEOUT_S, entries=2, buffer_size=64 * MIB)
+    target = Target(len(data))
+    assert reader.read_chunked(path, target.address, 0, len(data), 16 * KIB, pipelined=pipelined) == len(data)
+    target.check(data)
