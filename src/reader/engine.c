@@ -401,11 +401,10 @@ bool fst3fs_engine_inside(const struct fst3fs_reader *r)
 int fst3fs_engine_run(struct fst3fs_reader *r, struct fst3fs_call *c, struct fst3fs_error *err)
 {
 	const struct inside here = {.reader = r, .outer = inside};
-	struct fst3fs_error local;
 
 	if (c->count == 0)
 		return 0;
-	c->err = err ? err : &local;
+	c->err = err;
 	c->err_index = SIZE_MAX;
 	c->progress_ns = fst3fs_now_ns();
 	fst3fs_err_reset(c->err);

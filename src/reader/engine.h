@@ -60,7 +60,8 @@ struct fst3fs_call {
 	struct fst3fs_call *next;
 };
 
-/* Delivers all ranges of `call` and fills their results. `err` as in fst3fs_read_many. 0 or the first error. */
+/* Delivers all ranges of `call` and fills their results. `err` as in fst3fs_read_many, and not NULL. 0 or the first
+ * error. */
 int fst3fs_engine_run(struct fst3fs_reader *r, struct fst3fs_call *call, struct fst3fs_error *err);
 
 /* Is this thread in a call of `r`, and so in a callback? Waiting for calls would be waiting for itself. */

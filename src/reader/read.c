@@ -124,6 +124,33 @@ static void log_remarks(struct fst3fs_reader *r)
 	} while (level);
 }
 
+/* Checks every range before the first is read. */
+static int prepare(struct fst3fs_reader *r, struct fst3fs_call *c, struct fst3fs_request *requests,
+		   struct fst3fs_error *err)
+{
+	int rc = 0;
+
+	for (size_t i = 0; i < c->count; i++)
+		requests[i].result = -ECANCELED;
+	for (size_t i = 0; i < c->count && rc == 0; i++) {
+		bool own = false;
+
+		c->entries[i] = (struct fst3fs_entry){.request = &requests[i], .call = c};
+		rc = check_range(&requests[i], err);
+		if (rc == 0)
+			rc = classify(r, &c->entries[i], &own, err);
+		if (rc == 0 && own && c->count > 1)
+			rc = fst3fs_err_set_kind(err, FST3FS_ERROR_VALUE, -EINVAL,
+						 "the reader's own buffer serves one request at a time");
+		c->own_buffer = own;
+		if (rc < 0) {
+			err->index = (int64_t)i;
+			requests[i].result = rc;
+		}
+	}
+	return rc;
+}
+
 int fst3fs_read_many(struct fst3fs_reader *r, struct fst3fs_request *requests, size_t n, int64_t chunk_size,
 		     unsigned flags, struct fst3fs_error *err)
 {
@@ -148,22 +175,7 @@ int fst3fs_read_many(struct fst3fs_reader *r, struct fst3fs_request *requests, s
 	c.entries = calloc(n ? n : 1, sizeof(*c.entries));
 	if (!c.entries)
 		return fst3fs_err_set(err, -ENOMEM, "no memory for %zu requests", n);
-	for (size_t i = 0; i < n; i++)
-		requests[i].result = -ECANCELED;
-	for (size_t i = 0; i < n && rc == 0; i++) {
-		bool own = false;
-
-		c.entries[i] = (struct fst3fs_entry){.request = &requests[i], .call = &c};
-		rc = check_range(&requests[i], err);
-		if (rc == 0)
-			rc = classify(r, &c.entries[i], &own, err);
-		if (rc == 0 && own && n > 1)
-			rc = fst3fs_err_set_kind(err, FST3FS_ERROR_VALUE, -EINVAL,
-						 "the reader's own buffer serves one request at a time");
-		c.own_buffer = own;
-		if (rc < 0)
-			err->index = (int64_t)i, requests[i].result = rc;
-	}
+	rc = prepare(r, &c, requests, err);
 	if (rc == 0) {
 		rc = run_call(r, &c, err);
 		log_outcome(r, &c);
