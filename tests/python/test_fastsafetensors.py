@@ -122,6 +122,10 @@ def test_auto_loader(module_mount: Mount, checkpoint: List[str], scratch: Path, 
     assert load("auto", reference, checkpoint, FASTSAFETENSORS_CONFIG=settings) == all_equal()
 
 
+def test_where_an_engine_calls_another_loader(module_mount: Mount, checkpoint: List[str]) -> None:
+    assert load("swapped", module_mount.backing / "model", checkpoint) == all_equal()
+
+
 @pytest.mark.parametrize("backend", ["python", "mock"])
 def test_other_backends(module_mount: Mount, checkpoint: List[str], backend: str) -> None:
     reference = module_mount.backing / "model"
