@@ -74,11 +74,21 @@ format: $(VENV)/.ready ## format C and Python
 	$(VENV)/bin/ruff check --fix --quiet
 	$(VENV)/bin/ruff format
 
+# Python itself is not instrumented, so that the sanitizers' libraries come in first, and leaks are the C tests' matter.
+ASAN_ENV = UBSAN_OPTIONS=halt_on_error=1:print_stacktrace=1
+ASAN_PYTHON_ENV = $(ASAN_ENV) ASAN_OPTIONS=detect_leaks=0 \
+	LD_PRELOAD="$$(cc -print-file-name=libasan.so) $$(cc -print-file-name=libubsan.so)"
+
 .PHONY: asan
-asan: $(VENV)/.package build-asan/build.ninja ## C tests, and usrbiod under the Python tests, with ASan and UBSan
+asan: $(VENV)-asan/.package build-asan/build.ninja ## C tests, and module and usrbiod under the Python tests, with ASan and UBSan
 	$(MESON) compile -C build-asan
-	UBSAN_OPTIONS=halt_on_error=1:print_stacktrace=1 $(MESON) test -C build-asan --print-errorlogs
-	UBSAN_OPTIONS=halt_on_error=1:print_stacktrace=1 USRBIOD=$(CURDIR)/build-asan/usrbiod/usrbiod $(PY) -I -m pytest
+	$(ASAN_ENV) $(MESON) test -C build-asan --print-errorlogs
+	$(ASAN_ENV) USRBIOD=$(CURDIR)/build-asan/usrbiod/usrbiod $(PY) -I -m pytest
+	$(ASAN_PYTHON_ENV) $(VENV)-asan/bin/python -I -m pytest $(ASAN_TESTS)
+
+# Those that read in the process of the tests.
+ASAN_TESTS := $(addprefix tests/python/test_,$(addsuffix .py,bytes conformance errors faults files headers memory \
+	mounts process threads))
 
 .PHONY: tsan
 tsan: $(VENV)/.package build-tsan/build.ninja ## the same with TSan
@@ -109,7 +119,7 @@ install: $(VENV)/.ready ## C library, header, drop-in and usrbiod below PREFIX (
 
 .PHONY: clean
 clean: ## remove everything that was built, .venv too
-	rm -rf build build-* $(VENV) .pytest_cache .ruff_cache .mypy_cache dist
+	rm -rf build build-* $(VENV) $(VENV)-asan .pytest_cache .ruff_cache .mypy_cache dist
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 # ---------------------------------------------------------------- what they need
@@ -132,6 +142,17 @@ $(VENV)/.package: $(VENV)/.ready $(PACKAGE_SOURCES)
 	@mkdir -p build-wheel
 	$(PY) -m pip install -q --no-build-isolation --no-deps --force-reinstall \
 		--config-settings=build-dir=build-wheel .
+	@touch $@
+
+# The same, instrumented; what else the tests need it takes from .venv.
+$(VENV)-asan/.package: $(VENV)/.package
+	test -x $(VENV)-asan/bin/python || python3 -m venv --without-pip $(VENV)-asan
+	$(PY) -c 'import sysconfig; print(sysconfig.get_path("platlib"))' \
+		> "$$($(VENV)-asan/bin/python -c 'import sysconfig; print(sysconfig.get_path("platlib"))')/tools.pth"
+	@mkdir -p build-wheel-asan
+	$(PY) -m pip --python $(VENV)-asan/bin/python install -q --no-build-isolation --no-deps --force-reinstall \
+		--config-settings=build-dir=build-wheel-asan --config-settings=setup-args=-Db_lundef=false \
+		--config-settings=setup-args=-Db_sanitize=address,undefined .
 	@touch $@
 
 build/build.ninja: | $(VENV)/.ready

@@ -358,8 +358,9 @@ class TestFaults:
     def test_an_answer_that_is_an_error(self, make: Make, serve: Callable[..., Mount]) -> None:
         mount = serve("--fail-every", "7")
         path, reader = mount.write("model", random_bytes(2 * MIB)), make(mount)
+        target = Target(2 * MIB)
         with pytest.raises(OSError, match="model") as caught:
-            reader.read_chunked(path, Target(2 * MIB).address, 0, 2 * MIB, 64 * KIB)
+            reader.read_chunked(path, target.address, 0, 2 * MIB, 64 * KIB)
         assert (caught.value.errno, caught.value.filename) == (errno.EREMOTEIO, path)
         assert mount.stats()["in_flight"]["now"] == 0
         assert reader.info()["given_up"] == 0
@@ -367,16 +368,18 @@ class TestFaults:
     def test_a_short_answer(self, make: Make, serve: Callable[..., Mount]) -> None:
         mount = serve("--short-every", "5")
         path = mount.write("model", random_bytes(2 * MIB))
+        target = Target(2 * MIB)
         with pytest.raises(OSError, match="short") as caught:
-            make(mount).read_chunked(path, Target(2 * MIB).address, 0, 2 * MIB, 64 * KIB)
+            make(mount).read_chunked(path, target.address, 0, 2 * MIB, 64 * KIB)
         assert (caught.value.errno, caught.value.filename) == (errno.EIO, path)
 
     def test_a_request_that_never_completes(self, make: Make, serve: Callable[..., Mount]) -> None:
         mount = serve("--hang-every", "40")
         data = random_bytes(4 * MIB)
         path, reader = mount.write("model", data), make(mount, timeout=0.7)
+        target = Target(4 * MIB)
         with pytest.raises(TimeoutError) as caught:
-            reader.read_chunked(path, Target(4 * MIB).address, 0, 4 * MIB, 64 * KIB)
+            reader.read_chunked(path, target.address, 0, 4 * MIB, 64 * KIB)
         assert caught.value.filename == path
         assert reader.info()["given_up"] == 1
         # The next read has a buffer and a ring of its own.

@@ -195,7 +195,8 @@ def test_an_older_subclass_of_the_interface_still_works() -> None:
 def test_info_says_what_is_in_use(mount: Mount, open_reader: Callable) -> None:
     path = mount.write("m", random_bytes(100_000))
     reader = open_reader(mount, entries=5, buffer_size=1 << 20)
-    assert reader.read_chunked(path, reader.alloc(100_000).address, 0, 100_000) == 100_000
+    memory = reader.alloc(100_000)
+    assert reader.read_chunked(path, memory.address, 0, 100_000) == 100_000
     info = reader.info()
     assert info["backend"] == "c"
     assert info["version"] == package.__version__ == "0.4.0"
