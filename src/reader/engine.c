@@ -295,13 +295,28 @@ static bool ensure_session(struct fst3fs_reader *r, struct fst3fs_call *me)
 	return rc == 0;
 }
 
+/* Is the window full, with at least as much again to request? Then what lands can wait a moment. */
+static bool plenty(struct fst3fs_reader *r)
+{
+	const struct fst3fs_session *s = r->session;
+	const struct fst3fs_entry *e;
+
+	if (s->reading < s->tuner.limit || s->copying > 0 || !r->active)
+		return false;
+	e = fst3fs_call_next(r->active);
+	return e && (e < &e->call->entries[e->call->count - 1] || e->end - e->next > s->tuner.limit * s->layout.piece);
+}
+
 static void sleep_until(struct fst3fs_reader *r, uint64_t deadline_ns)
 {
 	struct fst3fs_session *s = r->session;
 	uint64_t before = fst3fs_now_ns(), slept;
 	bool copies_alone = s->reading == 0 && s->copying > 0;
+	struct timespec nap = fst3fs_timespec(plenty(r) ? fst3fs_tuner_nap_ns(&s->tuner) : 0);
 
 	pthread_mutex_unlock(&r->lock);
+	if (nap.tv_nsec > 0)
+		clock_nanosleep(CLOCK_MONOTONIC, 0, &nap, NULL);
 	fst3fs_waker_wait(&s->waker, deadline_ns);
 	pthread_mutex_lock(&r->lock);
 	slept = fst3fs_now_ns() - before;

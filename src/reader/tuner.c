@@ -8,6 +8,9 @@
 #define FIRST (1024 * MIB)
 #define AGAIN (16 * 1024 * MIB)
 #define MEASURE (96 * MIB)
+/* Shorter naps than the kernel's timers can tell apart save nothing; longer ones would show when a read ends. */
+#define NAP_MIN_NS (100 * 1000ull)
+#define NAP_MAX_NS (1000 * 1000ull)
 /* Clearly faster: by a twentieth. */
 #define CLEARLY(ns) ((ns) - (ns) / 20)
 
@@ -48,8 +51,26 @@ void fst3fs_tuner_init(struct fst3fs_tuner *t, uint32_t window, uint64_t piece)
 	steady(t, window, FIRST);
 }
 
+static void keep_pace(struct fst3fs_tuner *t, uint64_t bytes, uint64_t now_ns)
+{
+	uint64_t sample = bytes ? ((now_ns - t->landed_ns) << 20) / bytes : 0;
+
+	/* A moving average over the last eight or so; the first sample counts whole. */
+	if (t->landed_ns)
+		t->byte_ns_q20 = t->byte_ns_q20 ? (7 * t->byte_ns_q20 + sample) / 8 : sample;
+	t->landed_ns = now_ns;
+}
+
+uint64_t fst3fs_tuner_nap_ns(const struct fst3fs_tuner *t)
+{
+	uint64_t ns = (t->limit / 8 * t->piece * t->byte_ns_q20) >> 20;
+
+	return ns < NAP_MIN_NS ? 0 : ns < NAP_MAX_NS ? ns : NAP_MAX_NS;
+}
+
 void fst3fs_tuner_landed(struct fst3fs_tuner *t, uint64_t bytes, uint64_t now_ns)
 {
+	keep_pace(t, bytes, now_ns);
 	if (t->quarter == 0)
 		return;
 	if (bytes < t->left) {
@@ -75,6 +96,7 @@ void fst3fs_tuner_landed(struct fst3fs_tuner *t, uint64_t bytes, uint64_t now_ns
 
 void fst3fs_tuner_idle(struct fst3fs_tuner *t)
 {
+	t->landed_ns = 0;
 	if (t->state != FST3FS_TUNER_STEADY)
 		settle(t);
 }

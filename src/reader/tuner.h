@@ -8,6 +8,9 @@
  * it is. So once a reader has read a while, a quarter is tried against the whole, twice in turn, and kept only when
  * both times it was clearly faster. On a link that is shared it never is, so that readers keep sharing it fairly.
  *
+ * It also tells how long nothing need be looked at: as long as the window is full, the requests that land meanwhile are
+ * replaced together, and waking once for several of them costs a fraction of the CPU time.
+ *
  * Pure arithmetic; the caller brings the clock.
  */
 #ifndef FST3FS_TUNER_H
@@ -24,6 +27,8 @@ struct fst3fs_tuner {
 	unsigned trial;	      /* 0 and 2 try the whole, 1 and 3 the quarter */
 	uint64_t left;	      /* bytes until the state changes */
 	uint64_t start_ns;    /* of the measurement */
+	uint64_t landed_ns;   /* when something last landed; 0 = nothing was in flight since */
+	uint64_t byte_ns_q20; /* time between two bytes, lately, in 2^-20 ns */
 	uint64_t trial_ns[4]; /* what each trial took */
 };
 
@@ -32,5 +37,8 @@ void fst3fs_tuner_init(struct fst3fs_tuner *t, uint32_t window, uint64_t piece);
 void fst3fs_tuner_landed(struct fst3fs_tuner *t, uint64_t bytes, uint64_t now_ns);
 /* Nothing is in flight: what was being measured was not the window. */
 void fst3fs_tuner_idle(struct fst3fs_tuner *t);
+/* How long a sleeper with a full window may sleep whatever lands: until an eighth of it has, by the pace of late. 0 =
+ * not at all. */
+uint64_t fst3fs_tuner_nap_ns(const struct fst3fs_tuner *t);
 
 #endif

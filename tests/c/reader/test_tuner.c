@@ -110,6 +110,32 @@ static void a_small_buffer_has_nothing_to_try(void **state)
 	}
 }
 
+static void naps_are_an_eighth_of_a_full_window(void **state)
+{
+	struct fst3fs_tuner t;
+	uint64_t now = 1;
+
+	(void)state;
+	fst3fs_tuner_init(&t, WHOLE, 2 * MIB);
+	assert_int_equal(fst3fs_tuner_nap_ns(&t), 0); /* nothing is known */
+	for (int i = 0; i < 100; i++)
+		fst3fs_tuner_landed(&t, 2 * MIB, now += 200000);
+	assert_in_range(fst3fs_tuner_nap_ns(&t), 4 * 199000, 4 * 201000);
+	fst3fs_tuner_idle(&t);
+	fst3fs_tuner_landed(&t, 2 * MIB, now += 1000000000000); /* a pause between two reads is no pace */
+	assert_in_range(fst3fs_tuner_nap_ns(&t), 4 * 199000, 4 * 201000);
+	for (int i = 0; i < 100; i++)
+		fst3fs_tuner_landed(&t, 2 * MIB, now += 1000000000);
+	assert_int_equal(fst3fs_tuner_nap_ns(&t), 1000000); /* never long */
+	for (int i = 0; i < 200; i++)
+		fst3fs_tuner_landed(&t, 2 * MIB, now += 1000);
+	assert_int_equal(fst3fs_tuner_nap_ns(&t), 0); /* nor too short to be worth it */
+	fst3fs_tuner_init(&t, 4, 2 * MIB);
+	for (int i = 0; i < 100; i++)
+		fst3fs_tuner_landed(&t, 2 * MIB, now += 200000);
+	assert_int_equal(fst3fs_tuner_nap_ns(&t), 0); /* a window of few has nothing to spare */
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -117,6 +143,7 @@ int main(void)
 		cmocka_unit_test(the_whole_is_kept_otherwise),
 		cmocka_unit_test(a_window_that_ran_dry_is_not_measured),
 		cmocka_unit_test(a_small_buffer_has_nothing_to_try),
+		cmocka_unit_test(naps_are_an_eighth_of_a_full_window),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
