@@ -30,6 +30,23 @@ static int explain(const char *mountpoint, int err)
 	return -err;
 }
 
+/* A walk through a mount that contains itself would have the daemon ask itself, until all its threads wait for one
+ * another and nobody can be killed. A mount on the backing directory itself hides it, and contains nothing. */
+static int refuse_itself(const struct usrbiod *d)
+{
+	char backing[PATH_MAX];
+	size_t len;
+
+	if (!realpath(d->options.backing, backing))
+		return explain(d->options.backing, errno);
+	len = strcmp(backing, "/") == 0 ? 0 : strlen(backing);
+	if (strncmp(d->mountpoint, backing, len) != 0 || d->mountpoint[len] != '/')
+		return 0;
+	fprintf(stderr, "usrbiod: %s lies in %s, so that the mount would contain itself; take one outside\n",
+		d->mountpoint, backing);
+	return -ELOOP;
+}
+
 int mount_check(struct usrbiod *d)
 {
 	char virt[PATH_MAX + sizeof(USRBIO_VIRT_DIR) + 1];
@@ -47,7 +64,7 @@ int mount_check(struct usrbiod *d)
 		fprintf(stderr, "usrbiod: %s: a 3FS is mounted here already\n", d->mountpoint);
 		return -EBUSY;
 	}
-	return 0;
+	return refuse_itself(d);
 }
 
 struct fuse_session *mount_session(struct usrbiod *d)

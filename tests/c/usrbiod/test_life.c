@@ -262,6 +262,11 @@ static void a_start_that_fails_says_why(void **state)
 	snprintf(arguments, sizeof(arguments), "'%s' '%s'", mount_.backing, mount_.path);
 	assert_int_not_equal(run_daemon(arguments, text, sizeof(text)), 0);
 	assert_non_null(strstr(text, "mounted here already"));
+	snprintf(arguments, sizeof(arguments), "%s/inner", mount_.backing);
+	assert_int_equal(mkdir(arguments, 0755), 0);
+	snprintf(arguments, sizeof(arguments), "'%s' '%s/inner'", mount_.backing, mount_.backing);
+	assert_int_not_equal(run_daemon(arguments, text, sizeof(text)), 0);
+	assert_non_null(strstr(text, "so that the mount would contain itself"));
 	raw_mount_stop(&mount_);
 }
 
