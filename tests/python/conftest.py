@@ -128,6 +128,8 @@ def _mounts(root: Path) -> Iterator[Callable[..., Mount]]:
         return mount
 
     yield serve
+    # Readers that were dropped go while their mount is still there.
+    gc.collect()
     for mount in reversed(made):
         mount.stop()
 
