@@ -5,6 +5,7 @@ import gc
 import itertools
 import os
 import shutil
+import signal
 import sys
 import tempfile
 from multiprocessing.shared_memory import SharedMemory
@@ -17,6 +18,9 @@ from support import Mount, dropin, eventually, open_fds, scratch_root, shm_objec
 from fastsafetensor_3fs_reader import ThreeFSFileReader
 
 FAILED = pytest.StashKey[bool]()
+
+# A shell starts background jobs with SIGINT ignored, which children inherit: tests that send one would wait for ever.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 #: Files, or single tests, that `make check` leaves out.
