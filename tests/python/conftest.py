@@ -93,17 +93,20 @@ def resource_tracker() -> None:
 
 
 @pytest.fixture
-def hf3fs_fuse(monkeypatch: pytest.MonkeyPatch, resource_tracker: None) -> Callable[[bool], None]:
-    """Puts 3FS's Python interface there, or takes it away."""
+def hf3fs_fuse(monkeypatch: pytest.MonkeyPatch, resource_tracker: None) -> Iterator[Callable[[bool], None]]:
+    """Puts 3FS's Python interface there, or takes it away, for one test."""
+    names = ("hf3fs_fuse", "hf3fs_fuse.abi", "hf3fs_fuse.io")
 
     def put(there: bool) -> None:
         if there:
             monkeypatch.syspath_prepend(str(Path(__file__).parent.parent / "fakes" / "hf3fs_fuse"))
         else:
-            for name in ("hf3fs_fuse", "hf3fs_fuse.io"):
+            for name in names:
                 monkeypatch.setitem(sys.modules, name, None)
 
-    return put
+    yield put
+    for name in names:
+        sys.modules.pop(name, None)
 
 
 @pytest.fixture(scope="session")
