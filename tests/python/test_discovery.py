@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Where libhf3fs_api_shared.so is looked for, what is refused there and why, and what is read through it."""
 
+import ctypes
 import os
 import shutil
 import subprocess
@@ -9,7 +10,7 @@ from pathlib import Path
 from typing import Any, Callable, Dict, List
 
 import pytest
-from support import MIB, Mount, Target, dropin, random_bytes
+from support import MIB, Mount, Target, dropin, eventually, random_bytes, shm_objects
 
 from fastsafetensor_3fs_reader import ThreeFSFileReader, create_reader, get_hf3fs_lib_path, hf3fs_lib
 
@@ -258,3 +259,41 @@ def test_nothing_stays_registered(serve: Callable[..., Mount], sdk: str) -> None
         assert [name for name in links if ".f10" in name]
     left = set(os.listdir(mount.path / "3fs-virt" / "iovs"))
     assert left == {"submit-ios", "submit-ios.ph", "submit-ios.pl"}
+
+
+def test_an_fd_number_that_somebody_left_registered(module_mount: Mount, sdk: str) -> None:
+    """The library knows files by number, and would read the old one."""
+    old, new = module_mount.write("left", random_bytes(MIB, 1)), module_mount.write("new", random_bytes(MIB, 2))
+    with ThreeFSFileReader(str(module_mount.path), usrbio="sdk", buffer_size=MIB) as reader:
+        reader.read_chunked(module_mount.write("first", b"x"), 0, 0, 1)
+        fd = os.open(old, os.O_RDONLY)
+        assert ctypes.CDLL(sdk).hf3fs_reg_fd(fd, ctypes.c_uint64(0)) <= 0
+        os.close(fd)
+        target = Target(MIB)
+        assert reader.read_chunked(new, target.address, 0, MIB) == MIB
+        assert os.readlink(f"/proc/self/fd/{fd}") == new, "the number was not used again"
+        target.check(random_bytes(MIB, 2))
+
+
+KILLED = """
+import sys
+from fastsafetensor_3fs_reader import ThreeFSFileReader
+reader = ThreeFSFileReader(sys.argv[1], usrbio="sdk", require="usrbio", buffer_size=1 << 20)
+print("reading", flush=True)
+while True:
+    reader.read_chunked(sys.argv[2], 0, 0, 1 << 20)
+"""
+
+
+def test_a_process_that_is_killed_leaves_nothing(mount: Mount, sdk: str) -> None:
+    path = mount.write("data", random_bytes(MIB))
+    process = subprocess.Popen(
+        [sys.executable, "-I", "-c", KILLED, str(mount.path), path], stdout=subprocess.PIPE, text=True
+    )
+    assert process.stdout is not None
+    assert process.stdout.readline() == "reading\n"
+    assert mount.registrations() == 2
+    process.kill()
+    process.communicate()
+    assert eventually(lambda: mount.registrations() == 0)
+    assert shm_objects(process.pid) == set()
