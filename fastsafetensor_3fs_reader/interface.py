@@ -26,7 +26,7 @@ class FileReaderInterface(ABC):
 
     @abstractmethod
     def read_headers_batch(self, paths: Iterable[PathType], num_threads: int = 8) -> Dict[PathType, Header]:
-        """Reads the safetensors headers of many files, ``num_threads`` at a time, and leaves the files open.
+        """Reads the safetensors headers of many files, at least ``num_threads`` at a time, and leaves the files open.
 
         When a file fails, the error names it and carries its place among the paths as ``index``.
         """

@@ -13,8 +13,12 @@
 #include "header.h"
 #include "reader_i.h"
 
-/* One request of the FUSE kernel module's default readahead; published models have headers of 1 to 100 KB. */
-#define GUESS_BYTES (128u << 10)
+/* Published models have headers of 1 to 60 KB. The kernel reads ahead as much again, so that the second read of a
+ * somewhat longer one costs no round trip either. */
+#define GUESS_BYTES (64u << 10)
+/* A thread spends its time waiting for round trips to a metadata server, as many of which can be under way for an open
+ * ahead of a read (opener.c). */
+#define THREADS_MIN 16
 
 /* One call of fst3fs_read_headers, shared by its threads. Lives until the last of them has let go. */
 struct batch {
@@ -253,10 +257,11 @@ static int wait_for_all(struct batch *b, struct fst3fs_error *err)
 
 static int run_batch(struct batch *b, int num_threads, struct fst3fs_header *out, struct fst3fs_error *err)
 {
-	struct fst3fs_pool *pool = fst3fs_pool_new("fst3fs-headers", num_threads);
+	int threads = num_threads < THREADS_MIN ? THREADS_MIN : num_threads;
+	struct fst3fs_pool *pool = fst3fs_pool_new("fst3fs-headers", threads);
 	int rc = pool ? 0 : -ENOMEM, started = 0;
 
-	while (rc == 0 && started < num_threads && (size_t)started < b->count) {
+	while (rc == 0 && started < threads && (size_t)started < b->count) {
 		rc = start_worker(pool, b);
 		started += rc == 0;
 	}
