@@ -120,7 +120,7 @@ static int collect_io(struct fst3fs_reader *r, struct fst3fs_io *io, struct fst3
 	} while (n == BATCH);
 	if (moved)
 		fst3fs_tuner_landed(&r->session->tuner, bytes, fst3fs_now_ns());
-	if (r->session->reading == 0)
+	if (r->session->reading == 0 && r->session->copying == 0)
 		fst3fs_tuner_idle(&r->session->tuner);
 	return moved;
 }
