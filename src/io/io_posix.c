@@ -12,6 +12,7 @@
 
 #include "io.h"
 #include "pool.h"
+#include "pread.h"
 
 /* Enough to keep a local disk or a network file system busy; each takes one processor at most. */
 #define THREADS 8
@@ -34,24 +35,6 @@ struct job {
 
 /* ------------------------------------------------------------------ on the pool's threads */
 
-static int64_t read_all(int fd, const struct fst3fs_io_req *req)
-{
-	uint64_t have = 0;
-
-	while (have < req->length) {
-		ssize_t n = pread(fd, (char *)req->buf + have, req->length - have, (off_t)(req->offset + have));
-
-		if (n < 0 && errno == EINTR)
-			continue;
-		if (n < 0)
-			return -errno;
-		if (n == 0)
-			break;
-		have += (uint64_t)n;
-	}
-	return (int64_t)have;
-}
-
 static void job_run(struct fst3fs_task *task)
 {
 	struct job *job = (struct job *)task;
@@ -63,7 +46,7 @@ static void job_run(struct fst3fs_task *task)
 	wanted = p->waker != NULL;
 	pthread_mutex_unlock(&p->lock);
 	if (wanted)
-		req->result = read_all(job->fd, req);
+		req->result = fst3fs_pread_fully(job->fd, req->buf, req->length, req->offset);
 	free(job);
 	pthread_mutex_lock(&p->lock);
 	req->next = NULL;

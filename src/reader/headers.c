@@ -7,10 +7,10 @@
 #include <pthread.h>
 #include <stdlib.h>
 #include <string.h>
-#include <unistd.h>
 
 #include "clock.h"
 #include "header.h"
+#include "pread.h"
 #include "reader_i.h"
 
 /* Published models have headers of 1 to 60 KB. The kernel reads ahead as much again, so that the second read of a
@@ -42,25 +42,6 @@ struct worker {
 
 /* ------------------------------------------------------------------ one file */
 
-/* Reads until `bytes` are there or the file ends; how many, or a negative errno. */
-static int64_t read_fully(int fd, uint8_t *to, size_t bytes, off_t offset)
-{
-	size_t have = 0;
-
-	while (have < bytes) {
-		ssize_t n = pread(fd, to + have, bytes - have, offset + (off_t)have);
-
-		if (n < 0 && errno == EINTR)
-			continue;
-		if (n < 0)
-			return -errno;
-		if (n == 0)
-			break;
-		have += (size_t)n;
-	}
-	return (int64_t)have;
-}
-
 /* The JSON, of which `have` bytes are there in `guess`, and the rest of it, if any, in the file behind them. */
 static int complete(int fd, char *json, size_t bytes, const uint8_t *guess, size_t have, struct fst3fs_error *err)
 {
@@ -69,7 +50,7 @@ static int complete(int fd, char *json, size_t bytes, const uint8_t *guess, size
 
 	memcpy(json, guess, known);
 	json[bytes] = '\0';
-	n = read_fully(fd, (uint8_t *)json + known, bytes - known, (off_t)(SAFETENSORS_PREFIX_BYTES + known));
+	n = fst3fs_pread_fully(fd, json + known, bytes - known, SAFETENSORS_PREFIX_BYTES + known);
 	if (n < 0)
 		return fst3fs_err_set(err, (int)n, "reading the header: %s", fst3fs_strerror((int)n));
 	if ((size_t)n < bytes - known)
@@ -84,7 +65,7 @@ static int read_header(const struct fst3fs_file *file, uint8_t *guess, struct fs
 {
 	uint64_t size = __atomic_load_n(&file->size, __ATOMIC_RELAXED), bytes = 0;
 	/* One pread as a rule: it is asked again only when it came back short. */
-	int64_t have = read_fully(file->io.fd, guess, size < GUESS_BYTES ? (size_t)size : GUESS_BYTES, 0);
+	int64_t have = fst3fs_pread_fully(file->io.fd, guess, size < GUESS_BYTES ? (size_t)size : GUESS_BYTES, 0);
 	char *json;
 	int rc;
 
