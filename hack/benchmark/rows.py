@@ -21,7 +21,7 @@ from measure import (
     timed,
     window,
 )
-from serve import GIB, KIB, LINK, NO_LINK, Link, Served, generate, scratch, serve
+from serve import GIB, LINK, NO_LINK, Link, Served, generate, scratch, serve
 
 MB = 10**6
 
@@ -299,5 +299,3 @@ SETS = {
 }
 #: What runs when nothing is selected; the sweep is for whoever wants to choose anew.
 USUAL = [name for name in SETS if name != "sweep"]
-
-__all__ = ["KIB", "SETS", "USUAL", "Place", "Plan", "Row", "bytes_at"]

@@ -14,7 +14,6 @@
 #include <stdint.h>
 
 #include "err.h"
-#include "log.h"
 #include "waker.h"
 
 struct fst3fs_io;     /* one open transport; each kind embeds it as its first member */
@@ -55,7 +54,6 @@ struct fst3fs_io_config {
 	int entries; /* most requests in flight at a time; 0 = none, the transport is wanted for its regions alone */
 	uint32_t timeout_ms;
 	struct fst3fs_waker *waker; /* the transport may lend it a semaphore while it opens */
-	const struct fst3fs_log *log;
 };
 
 struct fst3fs_io_ops {

@@ -28,7 +28,6 @@ static int ensure_io(struct fst3fs_reader *r, struct fst3fs_error *err)
 		.sdk_path = r->sdk_path,
 		.timeout_ms = r->timeout_ms,
 		.waker = &r->memory_waker,
-		.log = &r->log,
 	};
 	struct stat st = {0};
 

@@ -84,7 +84,6 @@ static void make(struct fst3fs_away *a)
 		.sdk_path = r->sdk_path,
 		.layout = r->layout,
 		.timeout_ms = r->timeout_ms,
-		.log = &r->log,
 	};
 
 	a->rc = fst3fs_session_new(&config, &((struct making *)a)->session, &a->err);

@@ -9,6 +9,7 @@
 #include "clock.h"
 #include "files.h"
 #include "fst3fs.h"
+#include "log.h"
 #include "pool.h"
 #include "session.h"
 

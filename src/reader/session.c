@@ -20,7 +20,6 @@ static int open_transports(struct fst3fs_session *s, const struct fst3fs_session
 		.entries = (int)s->layout.window,
 		.timeout_ms = config->timeout_ms,
 		.waker = &s->waker,
-		.log = config->log,
 	};
 	struct stat st;
 	int rc;

@@ -41,7 +41,6 @@ struct fst3fs_session_config {
 	const char *sdk_path;
 	struct fst3fs_layout layout;
 	uint32_t timeout_ms;
-	const struct fst3fs_log *log;
 };
 
 enum { FST3FS_MAX_DEVICES = 32 };
