@@ -57,10 +57,11 @@ ctest: build/build.ninja
 	$(MESON) test -C build --print-errorlogs
 
 .PHONY: lint
-lint: build/build.ninja ## warnings as errors, clang-format, clang-tidy, cppcheck, ruff
+lint: build/build.ninja ## warnings as errors, arrows between rooms, clang-format, clang-tidy, cppcheck, ruff
 	@hack/need lint
 	$(MESON) compile -C build
 	@$(VENV)/bin/clang-format --dry-run -Werror $(C_FILES)
+	$(PY) hack/arrows.py build
 	$(PY) hack/tidy.py build
 	cppcheck --quiet --error-exitcode=1 --enable=warning,performance,portability --inline-suppr \
 		--suppressions-list=.cppcheck --std=c11 $(sort $(addprefix -I,$(dir $(filter %.h,$(C_FILES))))) \

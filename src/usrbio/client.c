@@ -13,52 +13,12 @@
 
 void usrbio_client_hold(struct usrbio_client *c)
 {
-	pthread_mutex_lock(&c->lock);
-	c->refs++;
-	pthread_mutex_unlock(&c->lock);
-}
-
-static void client_free(struct usrbio_client *c)
-{
-	free(c->mount);
-	free(c);
+	usrbio_registrar_hold(c);
 }
 
 void usrbio_client_drop(struct usrbio_client *c)
 {
-	bool last;
-
-	pthread_mutex_lock(&c->lock);
-	last = --c->refs == 0;
-	pthread_mutex_unlock(&c->lock);
-	if (!last)
-		return;
-	pthread_cond_destroy(&c->done);
-	pthread_cond_destroy(&c->work);
-	pthread_mutex_destroy(&c->lock);
-	client_free(c);
-}
-
-static struct usrbio_client *client_new(const char *mount, uint32_t timeout_ms)
-{
-	struct usrbio_client *c = calloc(1, sizeof(*c));
-
-	if (!c)
-		return NULL;
-	c->mount = strdup(mount);
-	if (!c->mount) {
-		free(c);
-		return NULL;
-	}
-	pthread_mutex_init(&c->lock, NULL);
-	pthread_cond_init(&c->work, NULL);
-	pthread_cond_init(&c->done, NULL);
-	c->tail = &c->head;
-	c->refs = 1;
-	c->dir.fd = -1;
-	c->timeout_ms = timeout_ms;
-	c->pid = getpid();
-	return c;
+	usrbio_registrar_drop(c);
 }
 
 static int command(struct usrbio_client *c, enum usrbio_op op, const char *key, const char *target,
@@ -83,7 +43,7 @@ static int command(struct usrbio_client *c, enum usrbio_op op, const char *key, 
 
 int usrbio_client_open(const char *mount, uint32_t timeout_ms, struct usrbio_client **out, struct fst3fs_error *err)
 {
-	struct usrbio_client *c = client_new(mount, timeout_ms);
+	struct usrbio_client *c = usrbio_registrar_new(mount, timeout_ms);
 	struct usrbio_link *cmd;
 	int rc;
 
@@ -92,7 +52,7 @@ int usrbio_client_open(const char *mount, uint32_t timeout_ms, struct usrbio_cli
 	usrbio_shm_sweep();
 	rc = usrbio_registrar_start(c);
 	if (rc < 0) {
-		usrbio_client_drop(c);
+		usrbio_registrar_drop(c);
 		return fst3fs_err_set(err, rc, "cannot start a thread: %s", fst3fs_strerror(rc));
 	}
 	rc = command(c, USRBIO_OP_OPEN, "", "", &cmd);
@@ -115,7 +75,7 @@ bool usrbio_client_close(struct usrbio_client *c, uint64_t deadline_ns)
 		return true;
 	/* In a child made by fork() there is no thread, and the lock may have been anybody's at that moment. */
 	if (c->pid != getpid()) {
-		client_free(c);
+		usrbio_registrar_forget(c);
 		return true;
 	}
 	pthread_mutex_lock(&c->lock);

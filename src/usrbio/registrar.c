@@ -15,6 +15,60 @@
 
 static const char *const submit_names[3] = {"submit-ios.ph", "submit-ios", "submit-ios.pl"};
 
+/* ------------------------------------------------------------------ its life */
+
+void usrbio_registrar_hold(struct usrbio_client *c)
+{
+	pthread_mutex_lock(&c->lock);
+	c->refs++;
+	pthread_mutex_unlock(&c->lock);
+}
+
+void usrbio_registrar_forget(struct usrbio_client *c)
+{
+	free(c->mount);
+	free(c);
+}
+
+void usrbio_registrar_drop(struct usrbio_client *c)
+{
+	bool last;
+
+	pthread_mutex_lock(&c->lock);
+	last = --c->refs == 0;
+	pthread_mutex_unlock(&c->lock);
+	if (!last)
+		return;
+	pthread_cond_destroy(&c->done);
+	pthread_cond_destroy(&c->work);
+	pthread_mutex_destroy(&c->lock);
+	usrbio_registrar_forget(c);
+}
+
+struct usrbio_client *usrbio_registrar_new(const char *mount, uint32_t timeout_ms)
+{
+	struct usrbio_client *c = calloc(1, sizeof(*c));
+
+	if (!c)
+		return NULL;
+	c->mount = strdup(mount);
+	if (!c->mount) {
+		free(c);
+		return NULL;
+	}
+	pthread_mutex_init(&c->lock, NULL);
+	pthread_cond_init(&c->work, NULL);
+	pthread_cond_init(&c->done, NULL);
+	c->tail = &c->head;
+	c->refs = 1;
+	c->dir.fd = -1;
+	c->timeout_ms = timeout_ms;
+	c->pid = getpid();
+	return c;
+}
+
+/* ------------------------------------------------------------------ what the thread does */
+
 static int read_link(int dir, const char *key, char *out, size_t size)
 {
 	ssize_t n = readlinkat(dir, key, out, size);
@@ -95,6 +149,8 @@ static int run(struct usrbio_client *c, struct usrbio_link *cmd)
 	}
 	return -EINVAL;
 }
+
+/* ------------------------------------------------------------------ the queue */
 
 static void enqueue(struct usrbio_client *c, struct usrbio_link *cmd)
 {
@@ -188,7 +244,7 @@ static void *registrar_main(void *arg)
 	c->ended = true;
 	pthread_cond_broadcast(&c->done);
 	pthread_mutex_unlock(&c->lock);
-	usrbio_client_drop(c);
+	usrbio_registrar_drop(c);
 	return NULL;
 }
 
@@ -196,10 +252,10 @@ int usrbio_registrar_start(struct usrbio_client *c)
 {
 	int rc;
 
-	usrbio_client_hold(c);
+	usrbio_registrar_hold(c);
 	rc = fst3fs_thread_detach("usrbio-reg", registrar_main, c);
 	if (rc < 0)
-		usrbio_client_drop(c);
+		usrbio_registrar_drop(c);
 	return rc;
 }
 

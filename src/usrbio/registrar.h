@@ -1,5 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Inside of a client: its state, and the queue of commands to its thread. For client.c and registrar.c only. */
+/*
+ * The inside of a client: its state, its thread, and the queue of commands to it. For client.c alone, which gives these
+ * commands their names.
+ */
 #ifndef USRBIO_REGISTRAR_H
 #define USRBIO_REGISTRAR_H
 
@@ -9,9 +12,10 @@
 #include <stdint.h>
 #include <sys/types.h>
 
-#include "client.h"
 #include "forks.h"
+#include "key.h"
 #include "shm.h"
+#include "usrbio.h"
 
 enum usrbio_op {
 	USRBIO_OP_OPEN,
@@ -57,6 +61,14 @@ struct usrbio_client {
 	uint32_t timeout_ms;
 	pid_t pid;
 };
+
+/* A client with one reference and no thread yet, or NULL: no memory. */
+struct usrbio_client *usrbio_registrar_new(const char *mount, uint32_t timeout_ms);
+void usrbio_registrar_hold(struct usrbio_client *c);
+/* The last one frees. */
+void usrbio_registrar_drop(struct usrbio_client *c);
+/* In a child made by fork there is no thread, and the lock may have been anybody's: gives back the memory alone. */
+void usrbio_registrar_forget(struct usrbio_client *c);
 
 /* Starts the thread, which holds the client until it ends. */
 int usrbio_registrar_start(struct usrbio_client *c);

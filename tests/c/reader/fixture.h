@@ -10,9 +10,9 @@
 
 #include <cmocka.h>
 
-#include "engine.h"
 #include "fst3fs.h"
 #include "io_fault.h"
+#include "reader_i.h"
 
 /* The byte at `offset` of the file made with `salt`. */
 uint8_t fixture_byte(unsigned salt, uint64_t offset);

@@ -3,7 +3,7 @@
 #include <errno.h>
 #include <stdlib.h>
 
-#include "engine.h"
+#include "reader_i.h"
 
 static int check_range(const struct fst3fs_request *q, struct fst3fs_error *err)
 {
@@ -29,15 +29,15 @@ static int classify(struct fst3fs_reader *r, struct fst3fs_entry *e, bool *own_b
 	bool lost;
 	int rc = 0;
 
-	pthread_mutex_lock(&r->lock);
-	if (q->dst && r->session)
-		inside = fst3fs_inside(r->session->staging, q->dst, (uint64_t)q->length);
-	e->memory = q->dst ? fst3fs_memory_find(r, q->dst) : NULL;
-	lost = e->memory && e->memory->lost;
-	pthread_mutex_unlock(&r->lock);
+	pthread_mutex_lock(&r->engine.lock);
+	if (q->dst && r->engine.session)
+		inside = fst3fs_inside(r->engine.session->staging, q->dst, (uint64_t)q->length);
+	e->area = q->dst ? fst3fs_memory_find(r, q->dst) : NULL;
+	lost = e->area && e->area->lost;
+	pthread_mutex_unlock(&r->engine.lock);
 	*own_buffer = inside == FST3FS_INSIDE;
 	if (inside == FST3FS_ACROSS ||
-	    (e->memory && fst3fs_inside(e->memory->region, q->dst, (uint64_t)q->length) != FST3FS_INSIDE))
+	    (e->area && fst3fs_inside(e->area->region, q->dst, (uint64_t)q->length) != FST3FS_INSIDE))
 		rc = fst3fs_reader_refuse(err, "length", q->length, "goes across the border of the reader's memory");
 	else if (lost)
 		rc = fst3fs_err_set(
@@ -50,49 +50,49 @@ static int classify(struct fst3fs_reader *r, struct fst3fs_entry *e, bool *own_b
 static int end_stale_session(struct fst3fs_reader *r)
 {
 	struct fst3fs_session *s;
-	int rc = fst3fs_engine_pause(r, true, &s);
+	int rc = fst3fs_engine_pause(&r->engine, true, &s);
 
 	if (rc < 0)
 		return rc;
 	if (s)
 		fst3fs_session_free(s, false, 0);
-	fst3fs_engine_resume(r);
+	fst3fs_engine_resume(&r->engine);
 	if (s)
-		fst3fs_log(&r->log, FST3FS_LOG_WARNING, "reader: the mount %s was replaced; registering anew",
-			   r->mount_point);
+		fst3fs_log(&r->engine.log, FST3FS_LOG_WARNING, "reader: the mount %s was replaced; registering anew",
+			   r->engine.mount_point);
 	return 0;
 }
 
 /* Sessions die with the mount they were made on; a new one takes over and the call is read again. */
 static int run_call(struct fst3fs_reader *r, struct fst3fs_call *c, struct fst3fs_error *err)
 {
-	int rc = fst3fs_engine_run(r, c, err);
+	int rc = fst3fs_engine_run(&r->engine, c, err);
 
 	if (!c->stale || c->given_up || c->interrupted_ns || end_stale_session(r) < 0)
 		return rc;
 	for (size_t i = 0; i < c->count; i++)
-		c->entries[i] = (struct fst3fs_entry){
-			.request = c->entries[i].request, .call = c, .memory = c->entries[i].memory};
+		c->entries[i] =
+			(struct fst3fs_entry){.request = c->entries[i].request, .call = c, .area = c->entries[i].area};
 	c->opened = c->cursor = c->done_count = 0;
 	c->done = c->stale = false;
 	fst3fs_err_reset(err);
-	return fst3fs_engine_run(r, c, err);
+	return fst3fs_engine_run(&r->engine, c, err);
 }
 
 static void log_outcome(struct fst3fs_reader *r, const struct fst3fs_call *c)
 {
 	bool say;
 
-	pthread_mutex_lock(&r->lock);
+	pthread_mutex_lock(&r->engine.lock);
 	say = c->off_mount && !r->said_off_mount;
 	r->said_off_mount |= say;
-	pthread_mutex_unlock(&r->lock);
+	pthread_mutex_unlock(&r->engine.lock);
 	if (say)
-		fst3fs_log(&r->log, FST3FS_LOG_INFO,
+		fst3fs_log(&r->engine.log, FST3FS_LOG_INFO,
 			   "reader: %.1024s is not on the 3FS mount %.512s: read through the operating system",
-			   c->off_mount, r->mount_point);
+			   c->off_mount, r->engine.mount_point);
 	if (c->given_up)
-		fst3fs_log(&r->log, FST3FS_LOG_WARNING, "reader: %.256s: %s", c->err->path, c->err->text);
+		fst3fs_log(&r->engine.log, FST3FS_LOG_WARNING, "reader: %.256s: %s", c->err->path, c->err->text);
 }
 
 /* What a callback has asked for while the call ran. */
@@ -100,11 +100,11 @@ static void release_if_asked(struct fst3fs_reader *r)
 {
 	bool asked;
 
-	pthread_mutex_lock(&r->lock);
-	asked = r->release_asked && !fst3fs_engine_inside(r);
+	pthread_mutex_lock(&r->engine.lock);
+	asked = r->release_asked && !fst3fs_engine_inside(&r->engine);
 	if (asked)
 		r->release_asked = false;
-	pthread_mutex_unlock(&r->lock);
+	pthread_mutex_unlock(&r->engine.lock);
 	if (asked)
 		fst3fs_release(r);
 }
@@ -116,11 +116,11 @@ static void log_remarks(struct fst3fs_reader *r)
 	int level;
 
 	do {
-		pthread_mutex_lock(&r->lock);
-		level = r->session ? fst3fs_session_remark(r->session, line, sizeof(line)) : 0;
-		pthread_mutex_unlock(&r->lock);
+		pthread_mutex_lock(&r->engine.lock);
+		level = r->engine.session ? fst3fs_session_remark(r->engine.session, line, sizeof(line)) : 0;
+		pthread_mutex_unlock(&r->engine.lock);
 		if (level)
-			fst3fs_log(&r->log, level, "reader: %s", line);
+			fst3fs_log(&r->engine.log, level, "reader: %s", line);
 	} while (level);
 }
 
@@ -165,7 +165,7 @@ int fst3fs_read_many(struct fst3fs_reader *r, struct fst3fs_request *requests, s
 		return rc;
 	if (chunk_size < 0)
 		return fst3fs_reader_refuse(err, "chunk_size", chunk_size, "must not be negative");
-	if (fst3fs_engine_inside(r))
+	if (fst3fs_engine_inside(&r->engine))
 		return fst3fs_err_set_kind(
 			err, FST3FS_ERROR_STATE, -EDEADLK,
 			"a callback or signal handler reads through the reader whose read it interrupted");

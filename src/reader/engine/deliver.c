@@ -4,7 +4,7 @@
 #include <inttypes.h>
 
 #include "clock.h"
-#include "engine.h"
+#include "engine_i.h"
 
 enum { BATCH = 64 };
 
@@ -14,30 +14,30 @@ static struct fst3fs_slot *slot_of_copy(struct fst3fs_dev_copy *copy)
 }
 
 /* The slot's piece is out of its hands, delivered or not. */
-static void release_slot(struct fst3fs_reader *r, struct fst3fs_slot *slot, bool delivered)
+static void release_slot(struct fst3fs_engine *g, struct fst3fs_slot *slot, bool delivered)
 {
 	struct fst3fs_entry *e = slot->entry;
 
 	if (delivered && e->status == 0) {
 		e->delivered += slot->req.length;
-		r->count.bytes += slot->req.length;
-		if (slot->io == r->session->posix)
-			r->count.bytes_posix += slot->req.length;
+		g->count.bytes += slot->req.length;
+		if (slot->io == g->session->posix)
+			g->count.bytes_posix += slot->req.length;
 		if (slot->direct)
-			r->count.bytes_direct += slot->req.length;
+			g->count.bytes_direct += slot->req.length;
 	}
 	e->busy--;
 	e->call->busy--;
 	e->call->progress_ns = fst3fs_now_ns();
-	fst3fs_slot_give(r->session, slot);
-	fst3fs_entry_settle(r, e);
+	fst3fs_slot_give(g->session, slot);
+	fst3fs_entry_settle(g, e);
 }
 
-static void fail_slot(struct fst3fs_reader *r, struct fst3fs_slot *slot, struct fst3fs_error *why)
+static void fail_slot(struct fst3fs_engine *g, struct fst3fs_slot *slot, struct fst3fs_error *why)
 {
 	why->offset = (int64_t)slot->req.offset;
-	fst3fs_entry_fail(r, slot->entry, why); /* the slot still holds the range, so it does not settle yet */
-	release_slot(r, slot, false);
+	fst3fs_entry_fail(g, slot->entry, why); /* the slot still holds the range, so it does not settle yet */
+	release_slot(g, slot, false);
 }
 
 static void describe_failure(const struct fst3fs_slot *slot, struct fst3fs_error *err)
@@ -61,7 +61,7 @@ static void describe_failure(const struct fst3fs_slot *slot, struct fst3fs_error
 			       req->offset, ops->name, req->result, req->length);
 }
 
-static void start_copy(struct fst3fs_reader *r, struct fst3fs_slot *slot, bool wait)
+static void start_copy(struct fst3fs_engine *g, struct fst3fs_slot *slot, bool wait)
 {
 	struct fst3fs_dev *dev = slot->entry->dev;
 	struct fst3fs_error err;
@@ -69,38 +69,38 @@ static void start_copy(struct fst3fs_reader *r, struct fst3fs_slot *slot, bool w
 	slot->copy = (struct fst3fs_dev_copy){
 		.dst = slot->dst, .src = slot->req.buf, .length = slot->req.length, .dev = dev};
 	slot->state = FST3FS_SLOT_COPYING;
-	r->session->copying++;
+	g->session->copying++;
 	fst3fs_err_reset(&err);
 	if (dev->ops->copy(dev, &slot->copy, wait, &err) < 0) {
-		r->session->copying--;
-		fail_slot(r, slot, &err);
+		g->session->copying--;
+		fail_slot(g, slot, &err);
 	}
 }
 
-static void land(struct fst3fs_reader *r, struct fst3fs_slot *slot)
+static void land(struct fst3fs_engine *g, struct fst3fs_slot *slot)
 {
 	struct fst3fs_entry *e = slot->entry;
 	struct fst3fs_error err;
 
-	r->session->reading--;
-	if (slot->io == r->session->posix)
-		r->session->reading_posix--;
+	g->session->reading--;
+	if (slot->io == g->session->posix)
+		g->session->reading_posix--;
 	slot->state = FST3FS_SLOT_LANDED;
 	e->call->progress_ns = fst3fs_now_ns();
 	if (slot->req.result < 0 || (uint64_t)slot->req.result != slot->req.length) {
 		describe_failure(slot, &err);
-		fail_slot(r, slot, &err);
+		fail_slot(g, slot, &err);
 	} else if (e->status < 0 || !slot->dst || slot->direct) {
-		release_slot(r, slot, true);
+		release_slot(g, slot, true);
 	} else if (e->call->in_turn) {
 		slot->next = e->call->landed;
 		e->call->landed = slot;
 	} else {
-		start_copy(r, slot, false);
+		start_copy(g, slot, false);
 	}
 }
 
-static int collect_io(struct fst3fs_reader *r, struct fst3fs_io *io, struct fst3fs_error *err)
+static int collect_io(struct fst3fs_engine *g, struct fst3fs_io *io, struct fst3fs_error *err)
 {
 	struct fst3fs_io_req *done[BATCH];
 	uint64_t bytes = 0;
@@ -114,18 +114,18 @@ static int collect_io(struct fst3fs_reader *r, struct fst3fs_io *io, struct fst3
 			return fst3fs_err_set(err, n, "%s: the other side of the ring wrote nonsense", io->ops->name);
 		for (int i = 0; i < n; i++) {
 			bytes += done[i]->length;
-			land(r, (struct fst3fs_slot *)done[i]);
+			land(g, (struct fst3fs_slot *)done[i]);
 		}
 		moved |= n > 0;
 	} while (n == BATCH);
 	if (moved)
-		fst3fs_tuner_landed(&r->session->tuner, bytes, fst3fs_now_ns());
-	if (r->session->reading == 0 && r->session->copying == 0)
-		fst3fs_tuner_idle(&r->session->tuner);
+		fst3fs_tuner_landed(&g->session->tuner, bytes, fst3fs_now_ns());
+	if (g->session->reading == 0 && g->session->copying == 0)
+		fst3fs_tuner_idle(&g->session->tuner);
 	return moved;
 }
 
-static int collect_dev(struct fst3fs_reader *r, struct fst3fs_dev *dev)
+static int collect_dev(struct fst3fs_engine *g, struct fst3fs_dev *dev)
 {
 	struct fst3fs_dev_copy *done[BATCH];
 	struct fst3fs_error err;
@@ -137,12 +137,12 @@ static int collect_dev(struct fst3fs_reader *r, struct fst3fs_dev *dev)
 		for (int i = 0; i < n; i++) {
 			struct fst3fs_slot *slot = slot_of_copy(done[i]);
 
-			r->session->copying--;
+			g->session->copying--;
 			if (done[i]->status < 0) {
 				fst3fs_err_set(&err, done[i]->status, "copy to %s failed", dev->name);
-				fail_slot(r, slot, &err);
+				fail_slot(g, slot, &err);
 			} else {
-				release_slot(r, slot, true);
+				release_slot(g, slot, true);
 			}
 		}
 		moved |= n > 0;
@@ -150,26 +150,26 @@ static int collect_dev(struct fst3fs_reader *r, struct fst3fs_dev *dev)
 	return moved;
 }
 
-bool fst3fs_collect_copies(struct fst3fs_reader *r)
+bool fst3fs_collect_copies(struct fst3fs_engine *g)
 {
-	struct fst3fs_session *s = r->session;
+	struct fst3fs_session *s = g->session;
 	int moved = 0;
 
 	for (unsigned i = 0; s->copying > 0 && i < s->ndevs; i++)
-		moved |= collect_dev(r, s->devs[i]);
+		moved |= collect_dev(g, s->devs[i]);
 	return moved;
 }
 
-int fst3fs_collect(struct fst3fs_reader *r, struct fst3fs_error *err)
+int fst3fs_collect(struct fst3fs_engine *g, struct fst3fs_error *err)
 {
-	struct fst3fs_session *s = r->session;
-	int moved = fst3fs_collect_copies(r);
+	struct fst3fs_session *s = g->session;
+	int moved = fst3fs_collect_copies(g);
 
 	if (s->reading > 0) {
 		struct fst3fs_io *const ios[] = {s->main, s->posix};
 
 		for (int i = 0; i < 2; i++) {
-			int rc = collect_io(r, ios[i], err);
+			int rc = collect_io(g, ios[i], err);
 
 			if (rc < 0)
 				return rc;
@@ -179,21 +179,21 @@ int fst3fs_collect(struct fst3fs_reader *r, struct fst3fs_error *err)
 	return moved;
 }
 
-bool fst3fs_copy_turn(struct fst3fs_reader *r, struct fst3fs_call *c)
+bool fst3fs_copy_turn(struct fst3fs_engine *g, struct fst3fs_call *c)
 {
 	struct fst3fs_slot *landed = c->landed;
 
 	/* Alone in the reader: what is being read is this call's. */
-	if (!landed || r->session->reading > 0)
+	if (!landed || g->session->reading > 0)
 		return false;
 	c->landed = NULL;
 	while (landed) {
 		struct fst3fs_slot *next = landed->next;
 
 		if (landed->entry->status < 0)
-			release_slot(r, landed, false);
+			release_slot(g, landed, false);
 		else
-			start_copy(r, landed, true);
+			start_copy(g, landed, true);
 		landed = next;
 	}
 	return true;

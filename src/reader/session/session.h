@@ -10,6 +10,7 @@
 
 #include <sys/types.h>
 
+#include "area.h"
 #include "dev.h"
 #include "err.h"
 #include "files.h"
@@ -27,9 +28,9 @@ struct fst3fs_slot {
 	uint8_t *staging;	     /* this slot's part of the staging buffer */
 	struct fst3fs_io *io;	     /* the transport that reads it */
 	struct fst3fs_entry *entry;
-	uint64_t dst;		    /* where this piece goes, 0 = nowhere */
-	bool direct;		    /* it was read into its destination */
-	struct fst3fs_memory *held; /* given up while the operating system reads into it: a reference */
+	uint64_t dst;		  /* where this piece goes, 0 = nowhere */
+	bool direct;		  /* it was read into its destination */
+	struct fst3fs_area *held; /* given up while the operating system reads into it: a reference */
 	enum fst3fs_slot_state state;
 	struct fst3fs_slot *next; /* in the free list, or among those landed */
 };

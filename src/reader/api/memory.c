@@ -9,13 +9,21 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#include "away.h"
+#include "offload.h"
+#include "reader_i.h"
 
-struct fst3fs_memory *fst3fs_memory_find(struct fst3fs_reader *r, uint64_t address)
+struct fst3fs_memory {
+	struct fst3fs_area area; /* first, so that it leads back to its memory */
+	uint64_t size;
+	struct fst3fs_reader *reader; /* a reference: closing a reader leaves its memory valid */
+	struct fst3fs_memory *next;
+};
+
+struct fst3fs_area *fst3fs_memory_find(struct fst3fs_reader *r, uint64_t address)
 {
 	for (struct fst3fs_memory *m = r->memories; m; m = m->next)
-		if (fst3fs_inside(m->region, address, 1) == FST3FS_INSIDE)
-			return m;
+		if (fst3fs_inside(m->area.region, address, 1) == FST3FS_INSIDE)
+			return &m->area;
 	return NULL;
 }
 
@@ -24,14 +32,14 @@ struct fst3fs_memory *fst3fs_memory_find(struct fst3fs_reader *r, uint64_t addre
 static int ensure_io(struct fst3fs_reader *r, struct fst3fs_error *err)
 {
 	const struct fst3fs_io_config config = {
-		.mount_point = r->mount_point,
-		.sdk_path = r->sdk_path,
-		.timeout_ms = r->timeout_ms,
+		.mount_point = r->engine.mount_point,
+		.sdk_path = r->engine.sdk_path,
+		.timeout_ms = r->engine.timeout_ms,
 		.waker = &r->memory_waker,
 	};
 	struct stat st = {0};
 
-	if (r->main && stat(r->mount_point, &st) != 0)
+	if (r->engine.main && stat(r->engine.mount_point, &st) != 0)
 		return fst3fs_err_set(err, -errno, "mount point: %s", fst3fs_strerror(errno));
 	if (r->memory_io && st.st_dev == r->memory_dev)
 		return 0;
@@ -39,21 +47,21 @@ static int ensure_io(struct fst3fs_reader *r, struct fst3fs_error *err)
 		r->memory_io->ops->close(r->memory_io, false, 0);
 	r->memory_io = NULL;
 	r->memory_dev = st.st_dev;
-	return (r->main ? r->main : &fst3fs_io_posix)->open(&config, &r->memory_io, err);
+	return (r->engine.main ? r->engine.main : &fst3fs_io_posix)->open(&config, &r->memory_io, err);
 }
 
 /* The making of one. */
 struct making {
-	struct fst3fs_away away;
+	struct fst3fs_offload offload;
 	uint64_t size;
 	struct fst3fs_region *region;
 	dev_t mount_dev;
 };
 
-static void make(struct fst3fs_away *a)
+static void make(struct fst3fs_offload *a)
 {
 	struct making *m = (struct making *)a;
-	struct fst3fs_reader *r = a->reader;
+	struct fst3fs_reader *r = (struct fst3fs_reader *)a->engine;
 
 	pthread_mutex_lock(&r->memory_lock);
 	a->rc = ensure_io(r, &a->err);
@@ -64,7 +72,7 @@ static void make(struct fst3fs_away *a)
 	pthread_mutex_unlock(&r->memory_lock);
 }
 
-static void unmake(struct fst3fs_away *a)
+static void unmake(struct fst3fs_offload *a)
 {
 	struct making *m = (struct making *)a;
 
@@ -76,22 +84,39 @@ static void unmake(struct fst3fs_away *a)
 static int region_new(struct fst3fs_reader *r, struct fst3fs_memory *out, struct fst3fs_error *err)
 {
 	struct making *m = calloc(1, sizeof(*m));
-	struct fst3fs_away *a = &m->away;
+	struct fst3fs_offload *a = &m->offload;
 	int rc;
 
 	if (!m)
 		return fst3fs_err_set(err, -ENOMEM, "no memory");
-	m->away.run = make;
-	m->away.undo = unmake;
+	m->offload.run = make;
+	m->offload.undo = unmake;
 	m->size = out->size;
-	rc = fst3fs_away_run(r, &a, err);
+	rc = fst3fs_offload_run(&r->engine, &a, err);
 	if (rc == 0) {
-		out->region = m->region;
-		out->mount_dev = m->mount_dev;
+		out->area.region = m->region;
+		out->area.mount_dev = m->mount_dev;
 	}
 	if (a)
 		free(m);
 	return rc;
+}
+
+/* Nobody uses it or writes into it any more. */
+static void memory_free(struct fst3fs_area *area)
+{
+	struct fst3fs_memory *m = (struct fst3fs_memory *)area;
+	struct fst3fs_reader *r = m->reader;
+	struct fst3fs_memory **at;
+
+	pthread_mutex_lock(&r->engine.lock);
+	for (at = &r->memories; *at != m; at = &(*at)->next)
+		;
+	*at = m->next;
+	pthread_mutex_unlock(&r->engine.lock);
+	area->region->ops->region_free(area->region);
+	free(m);
+	fst3fs_engine_unref(&r->engine);
 }
 
 int fst3fs_alloc(struct fst3fs_reader *r, uint64_t size, struct fst3fs_memory **out, struct fst3fs_error *err)
@@ -112,25 +137,26 @@ int fst3fs_alloc(struct fst3fs_reader *r, uint64_t size, struct fst3fs_memory **
 	if (!m)
 		return fst3fs_err_set(err, -ENOMEM, "no memory");
 	m->size = size;
-	m->refs = 1;
+	m->area.refs = 1;
+	m->area.free = memory_free;
 	rc = region_new(r, m, err);
 	if (rc < 0) {
 		free(m);
 		return rc;
 	}
 	m->reader = r;
-	pthread_mutex_lock(&r->lock);
+	pthread_mutex_lock(&r->engine.lock);
 	m->next = r->memories;
 	r->memories = m;
-	r->refs++; /* the memory is in the reader's list until it is freed */
-	pthread_mutex_unlock(&r->lock);
+	r->engine.refs++; /* the memory is in the reader's list until it is freed */
+	pthread_mutex_unlock(&r->engine.lock);
 	*out = m;
 	return 0;
 }
 
 void *fst3fs_memory_address(const struct fst3fs_memory *m)
 {
-	return m->region->base;
+	return m->area.region->base;
 }
 
 uint64_t fst3fs_memory_size(const struct fst3fs_memory *m)
@@ -140,25 +166,7 @@ uint64_t fst3fs_memory_size(const struct fst3fs_memory *m)
 
 void fst3fs_memory_free(struct fst3fs_memory *m)
 {
-	struct fst3fs_reader *r;
-	struct fst3fs_memory **at;
-	bool last;
-
-	if (!m)
-		return;
-	r = m->reader;
-	if (r->pid != getpid())
-		return; /* the parent's; the lock may have been held when the process forked */
-	pthread_mutex_lock(&r->lock);
-	last = --m->refs == 0;
-	for (at = &r->memories; last && *at != m; at = &(*at)->next)
-		;
-	if (last)
-		*at = m->next;
-	pthread_mutex_unlock(&r->lock);
-	if (!last)
-		return;
-	m->region->ops->region_free(m->region);
-	free(m);
-	fst3fs_reader_unref(r);
+	/* In a child after fork it is the parent's; the lock may have been held when the process forked. */
+	if (m && m->reader->pid == getpid())
+		fst3fs_area_put(&m->area);
 }

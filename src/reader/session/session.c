@@ -87,7 +87,7 @@ static void free_parts(struct fst3fs_session *s, bool given_up, uint64_t deadlin
 	if (s->main)
 		s->main->ops->close(s->main, given_up, deadline_ns);
 	for (uint32_t i = 0; s->slots && i < s->layout.slots; i++)
-		fst3fs_memory_free(s->slots[i].held);
+		fst3fs_area_put(s->slots[i].held);
 	free(s->slots);
 	fst3fs_waker_fini(&s->waker);
 	free(s);

@@ -17,7 +17,7 @@
  * somewhat longer one costs no round trip either. */
 #define GUESS_BYTES (64u << 10)
 /* A thread spends its time waiting for round trips to a metadata server, as many of which can be under way for an open
- * ahead of a read (opener.c). */
+ * ahead of a read (open_ahead.c). */
 #define THREADS_MIN 16
 
 /* One call of fst3fs_read_headers, shared by its threads. Lives until the last of them has let go. */
@@ -103,7 +103,7 @@ static void batch_unref(struct batch *b)
 	for (size_t i = 0; i < b->count; i++)
 		free(b->paths[i]);
 	free(b->paths);
-	fst3fs_reader_unref(b->reader);
+	fst3fs_engine_unref(&b->reader->engine);
 	pthread_cond_destroy(&b->moved);
 	pthread_mutex_destroy(&b->lock);
 	free(b);
@@ -117,10 +117,10 @@ static void do_one(struct batch *b, size_t i, uint8_t *guess)
 	int rc;
 
 	fst3fs_err_reset(&err);
-	rc = fst3fs_files_get(b->reader->files, b->paths[i], &file, &err);
+	rc = fst3fs_files_get(b->reader->engine.files, b->paths[i], &file, &err);
 	if (rc == 0) {
 		rc = read_header(file, guess, &header, &err);
-		fst3fs_files_put(b->reader->files, file);
+		fst3fs_files_put(b->reader->engine.files, file);
 	}
 	fst3fs_err_set_path(&err, b->paths[i]);
 	pthread_mutex_lock(&b->lock);
@@ -191,9 +191,7 @@ static struct batch *batch_new(struct fst3fs_reader *r, const char *const *paths
 	b->count = n;
 	b->headers = calloc(n, sizeof(*b->headers));
 	b->paths = calloc(n, sizeof(*b->paths));
-	pthread_mutex_lock(&r->lock);
-	r->refs++;
-	pthread_mutex_unlock(&r->lock);
+	fst3fs_engine_ref(&r->engine);
 	b->reader = r;
 	ok = b->headers && b->paths;
 	b->count = ok ? n : 0;
@@ -219,7 +217,7 @@ static int wait_for_all(struct batch *b, struct fst3fs_error *err)
 		pthread_cond_clockwait(&b->moved, &b->lock, CLOCK_MONOTONIC, &ts);
 		if (fst3fs_now_ns() >= glance_ns) {
 			pthread_mutex_unlock(&b->lock);
-			stop = fst3fs_reader_asks_to_stop(r);
+			stop = fst3fs_engine_asks_to_stop(&r->engine);
 			pthread_mutex_lock(&b->lock);
 			glance_ns = fst3fs_now_ns() + FST3FS_GLANCE_NS;
 		}
@@ -228,9 +226,9 @@ static int wait_for_all(struct batch *b, struct fst3fs_error *err)
 		if (b->done != seen) {
 			seen = b->done;
 			progress_ns = fst3fs_now_ns();
-		} else if (fst3fs_now_ns() - progress_ns >= r->timeout_ms * FST3FS_NS_PER_MS) {
+		} else if (fst3fs_now_ns() - progress_ns >= r->engine.timeout_ms * FST3FS_NS_PER_MS) {
 			return fst3fs_err_set(err, -ETIMEDOUT, "%zu of %zu headers were read, then none for %u ms",
-					      b->done, b->count, r->timeout_ms);
+					      b->done, b->count, r->engine.timeout_ms);
 		}
 	}
 	return 0;

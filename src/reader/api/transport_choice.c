@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-#include "choose.h"
+#include "transport_choice.h"
 
 #include <errno.h>
 #include <stdio.h>

@@ -10,40 +10,39 @@
 #include <sys/stat.h>
 
 #include "clock.h"
-#include "engine.h"
+#include "engine_i.h"
 
-/* Ranges considered at a time, see call.c, and openings under way at a time for one call. */
-#define AHEAD 64
+/* Openings under way at a time for one call. */
 #define OPENING_MAX 16
 
-struct fst3fs_open_job {
+struct open_job {
 	struct fst3fs_task task;
-	struct fst3fs_reader *reader; /* a reference */
+	struct fst3fs_engine *engine; /* a reference */
 	struct fst3fs_entry *entry;   /* NULL once the call has ended without it; under the reader's lock */
 	dev_t mount_dev;	      /* of the session that wants the file; 0 without a transport of its own */
 	char path[];
 };
 
 /* Is this file on the mount that now stands where the session's stood? Then the session's is gone. */
-static bool mount_replaced(const struct fst3fs_open_job *job, const struct fst3fs_file *file)
+static bool mount_replaced(const struct open_job *job, const struct fst3fs_file *file)
 {
 	struct stat st;
 
-	return job->mount_dev && file->dev != job->mount_dev && stat(job->reader->mount_point, &st) == 0 &&
+	return job->mount_dev && file->dev != job->mount_dev && stat(job->engine->mount_point, &st) == 0 &&
 	       st.st_dev == file->dev;
 }
 
-static int choose_transport(struct fst3fs_reader *r, struct fst3fs_entry *e, struct fst3fs_error *err)
+static int choose_transport(struct fst3fs_engine *g, struct fst3fs_entry *e, struct fst3fs_error *err)
 {
-	struct fst3fs_session *s = r->session;
+	struct fst3fs_session *s = g->session;
 
 	if (s->main && e->file->dev == s->mount_dev) {
 		e->io = s->main;
 		return 0;
 	}
-	if (r->require_usrbio)
+	if (g->require_usrbio)
 		return fst3fs_err_set(err, -ENOTSUP, "not on the 3FS mount %s, and reading otherwise is ruled out",
-				      r->mount_point[0] ? r->mount_point : "(none)");
+				      g->mount_point[0] ? g->mount_point : "(none)");
 	e->io = s->posix;
 	if (s->main && !e->call->off_mount)
 		e->call->off_mount = e->request->path;
@@ -52,63 +51,63 @@ static int choose_transport(struct fst3fs_reader *r, struct fst3fs_entry *e, str
 
 /* The region that the destination lies in, when the transport can read into it without a copy: its own kind; the
  * operating system reads into any. */
-static int choose_direct(struct fst3fs_reader *r, struct fst3fs_entry *e, struct fst3fs_error *err)
+static int choose_direct(struct fst3fs_engine *g, struct fst3fs_entry *e, struct fst3fs_error *err)
 {
 	const struct fst3fs_request *q = e->request;
-	struct fst3fs_region *region = e->memory ? e->memory->region : NULL;
+	struct fst3fs_region *region = e->area ? e->area->region : NULL;
 	enum fst3fs_inside expected = e->call->own_buffer ? FST3FS_INSIDE : FST3FS_OUTSIDE;
 
 	/* The call was let in by where the buffer lay when it began. */
-	if (q->dst && fst3fs_inside(r->session->staging, q->dst, (uint64_t)q->length) != expected)
+	if (q->dst && fst3fs_inside(g->session->staging, q->dst, (uint64_t)q->length) != expected)
 		return fst3fs_err_set_kind(err, FST3FS_ERROR_VALUE, -EINVAL,
 					   "the destination lies in a buffer of the reader that was replaced: ask for "
 					   "its address again");
 	if (e->call->own_buffer)
-		region = r->session->staging;
+		region = g->session->staging;
 	/* A new daemon at the place of the old one does not know memory that the old one knew. */
-	if (region && e->memory && e->io == r->session->main && e->memory->mount_dev != r->session->mount_dev)
+	if (region && e->area && e->io == g->session->main && e->area->mount_dev != g->session->mount_dev)
 		return 0;
 	if (region && (e->io->ops == &fst3fs_io_posix || e->io->ops == region->ops))
 		e->region = region;
 	return 0;
 }
 
-static void note_device(struct fst3fs_reader *r, const char *name)
+static void note_device(struct fst3fs_engine *g, const char *name)
 {
-	size_t used = strlen(r->devices);
-	char *at = strstr(r->devices, name);
+	size_t used = strlen(g->devices);
+	char *at = strstr(g->devices, name);
 
 	/* A name ends where the string or a comma is: "cuda:1" is not found in "cuda:10". */
 	while (at && at[strlen(name)] != '\0' && at[strlen(name)] != ',')
 		at = strstr(at + 1, name);
 	if (!at)
-		snprintf(r->devices + used, sizeof(r->devices) - used, "%s%s", used ? "," : "", name);
+		snprintf(g->devices + used, sizeof(g->devices) - used, "%s%s", used ? "," : "", name);
 }
 
-static int choose_device(struct fst3fs_reader *r, struct fst3fs_entry *e, struct fst3fs_error *err)
+static int choose_device(struct fst3fs_engine *g, struct fst3fs_entry *e, struct fst3fs_error *err)
 {
 	int rc;
 
 	if (!e->request->dst || e->region)
 		return 0;
-	rc = fst3fs_session_device(r->session, e->request->dst, &e->dev, err);
+	rc = fst3fs_session_device(g->session, e->request->dst, &e->dev, err);
 	if (rc == 0 && e->dev->ops->begin)
 		rc = e->dev->ops->begin(e->dev, e->request->dst, err);
 	if (rc == 0)
-		note_device(r, e->dev->name);
+		note_device(g, e->dev->name);
 	return rc;
 }
 
-static int make_ready(struct fst3fs_reader *r, struct fst3fs_entry *e, struct fst3fs_error *err)
+static int make_ready(struct fst3fs_engine *g, struct fst3fs_entry *e, struct fst3fs_error *err)
 {
 	uint64_t size = __atomic_load_n(&e->file->size, __ATOMIC_RELAXED);
 	uint64_t offset = (uint64_t)e->request->offset, length = (uint64_t)e->request->length;
-	int rc = choose_transport(r, e, err);
+	int rc = choose_transport(g, e, err);
 
 	if (rc == 0)
-		rc = choose_direct(r, e, err);
+		rc = choose_direct(g, e, err);
 	if (rc == 0)
-		rc = choose_device(r, e, err);
+		rc = choose_device(g, e, err);
 	if (rc < 0)
 		return rc;
 	e->next = offset;
@@ -117,100 +116,92 @@ static int make_ready(struct fst3fs_reader *r, struct fst3fs_entry *e, struct fs
 }
 
 /* Under the lock: hands the outcome to the range that waits for it. */
-static void publish(struct fst3fs_open_job *job, struct fst3fs_file *file, bool replaced, struct fst3fs_error *err)
+static void publish(struct open_job *job, struct fst3fs_file *file, bool replaced, struct fst3fs_error *err)
 {
-	struct fst3fs_reader *r = job->reader;
+	struct fst3fs_engine *g = job->engine;
 	struct fst3fs_entry *e = job->entry;
 
-	e->job = NULL;
+	e->opener = NULL;
 	e->state = FST3FS_ENTRY_READY;
 	e->file = file;
 	e->call->opening--;
 	e->call->progress_ns = fst3fs_now_ns();
 	if (replaced) {
-		r->stale = e->call->stale = true;
+		g->stale = e->call->stale = true;
 		fst3fs_err_set(err, -ESTALE, "the mount was replaced under the reader");
 	} else if (file) {
-		make_ready(r, e, err);
+		make_ready(g, e, err);
 	}
 	if (err->code)
-		fst3fs_entry_fail(r, e, err);
+		fst3fs_entry_fail(g, e, err);
 	else
-		fst3fs_entry_settle(r, e);
-	fst3fs_waker_post(&r->session->waker);
+		fst3fs_entry_settle(g, e);
+	fst3fs_waker_post(&g->session->waker);
 }
 
 static void open_run(struct fst3fs_task *task)
 {
-	struct fst3fs_open_job *job = (struct fst3fs_open_job *)task;
-	struct fst3fs_reader *r = job->reader;
+	struct open_job *job = (struct open_job *)task;
+	struct fst3fs_engine *g = job->engine;
 	struct fst3fs_file *file = NULL;
 	struct fst3fs_error err;
 	bool replaced = false, wanted;
 
 	fst3fs_err_reset(&err);
-	if (fst3fs_files_get(r->files, job->path, &file, &err) == 0)
+	if (fst3fs_files_get(g->files, job->path, &file, &err) == 0)
 		replaced = mount_replaced(job, file);
-	pthread_mutex_lock(&r->lock);
+	pthread_mutex_lock(&g->lock);
 	wanted = job->entry != NULL;
 	if (wanted)
 		publish(job, file, replaced, &err);
-	pthread_mutex_unlock(&r->lock);
+	pthread_mutex_unlock(&g->lock);
 	if (!wanted && file)
-		fst3fs_files_put(r->files, file);
+		fst3fs_files_put(g->files, file);
 	free(job);
-	fst3fs_reader_unref(r);
+	fst3fs_engine_unref(g);
 }
 
-static int start_job(struct fst3fs_reader *r, struct fst3fs_entry *e)
+static int start_job(struct fst3fs_engine *g, struct fst3fs_entry *e)
 {
 	size_t bytes = strlen(e->request->path) + 1;
-	struct fst3fs_open_job *job = malloc(sizeof(*job) + bytes);
+	struct open_job *job = malloc(sizeof(*job) + bytes);
 	int rc;
 
 	if (!job)
 		return -ENOMEM;
 	job->task.run = open_run;
-	job->reader = r;
+	job->engine = g;
 	job->entry = e;
-	job->mount_dev = r->session->main ? r->session->mount_dev : 0;
+	job->mount_dev = g->session->main ? g->session->mount_dev : 0;
 	memcpy(job->path, e->request->path, bytes);
-	rc = fst3fs_pool_run(r->openers, &job->task);
+	rc = fst3fs_pool_run(g->openers, &job->task);
 	if (rc < 0) {
 		free(job);
 		return rc;
 	}
-	r->refs++;
-	e->job = job;
+	g->refs++;
+	e->opener = &job->entry;
 	e->state = FST3FS_ENTRY_OPENING;
 	e->call->opening++;
 	return 0;
 }
 
-bool fst3fs_open_ahead(struct fst3fs_reader *r, struct fst3fs_call *c)
+bool fst3fs_open_ahead(struct fst3fs_engine *g, struct fst3fs_call *c)
 {
 	bool moved = false;
 
-	while (c->opened < c->count && c->opening < OPENING_MAX && c->opened < c->cursor + AHEAD) {
+	while (c->opened < c->count && c->opening < OPENING_MAX && c->opened < c->cursor + FST3FS_CALL_AHEAD) {
 		struct fst3fs_entry *e = &c->entries[c->opened++];
-		int rc = e->state == FST3FS_ENTRY_NEW ? start_job(r, e) : 0;
+		int rc = e->state == FST3FS_ENTRY_NEW ? start_job(g, e) : 0;
 
 		if (rc < 0) {
 			struct fst3fs_error err;
 
 			fst3fs_err_reset(&err);
 			fst3fs_err_set(&err, rc, "cannot start a thread to open files: %s", fst3fs_strerror(rc));
-			fst3fs_entry_fail(r, e, &err);
+			fst3fs_entry_fail(g, e, &err);
 		}
 		moved = true;
 	}
 	return moved;
-}
-
-void fst3fs_open_forget(struct fst3fs_entry *e)
-{
-	e->job->entry = NULL;
-	e->job = NULL;
-	e->call->opening--;
-	e->state = FST3FS_ENTRY_READY; /* with nothing to read: its owner settles it */
 }

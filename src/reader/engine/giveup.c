@@ -7,16 +7,16 @@
 #include <stdio.h>
 
 #include "clock.h"
-#include "engine.h"
+#include "engine_i.h"
 
 /* Copies read from the buffer and end by themselves; a GPU that hangs is waited for no longer than storage is. */
-static void finish_copies(struct fst3fs_reader *r)
+static void finish_copies(struct fst3fs_engine *g)
 {
-	struct fst3fs_session *s = r->session;
-	uint64_t deadline = fst3fs_now_ns() + r->timeout_ms * FST3FS_NS_PER_MS;
+	struct fst3fs_session *s = g->session;
+	uint64_t deadline = fst3fs_now_ns() + g->timeout_ms * FST3FS_NS_PER_MS;
 
 	while (s->copying > 0 && fst3fs_now_ns() < deadline)
-		if (!fst3fs_collect_copies(r))
+		if (!fst3fs_collect_copies(g))
 			fst3fs_waker_wait(&s->waker, fst3fs_now_ns() + 10 * FST3FS_NS_PER_MS);
 }
 
@@ -29,12 +29,12 @@ static void disown_slots(struct fst3fs_session *s)
 
 		if (!e)
 			continue;
-		if (slot->direct && slot->state == FST3FS_SLOT_READING && e->memory) {
-			e->memory->lost = true;
+		if (slot->direct && slot->state == FST3FS_SLOT_READING && e->area) {
+			e->area->lost = true;
 			/* The daemon's mapping is its own, but a thread of this process writes to the address. */
 			if (slot->io == s->posix) {
-				e->memory->refs++;
-				slot->held = e->memory;
+				fst3fs_area_get(e->area);
+				slot->held = e->area;
 			}
 		}
 		e->busy--;
@@ -44,7 +44,7 @@ static void disown_slots(struct fst3fs_session *s)
 	}
 }
 
-static void fail_calls(struct fst3fs_reader *r, struct fst3fs_call *c, const struct fst3fs_error *why)
+static void fail_calls(struct fst3fs_engine *g, struct fst3fs_call *c, const struct fst3fs_error *why)
 {
 	struct fst3fs_error other;
 
@@ -52,21 +52,21 @@ static void fail_calls(struct fst3fs_reader *r, struct fst3fs_call *c, const str
 	fst3fs_err_set(&other, c->interrupted_ns ? -ECANCELED : why->code,
 		       "given up together with another read of this reader: %.600s", why->text);
 	c->given_up = true;
-	fst3fs_call_fail(r, c, why);
-	while (r->active)
-		fst3fs_call_fail(r, r->active, &other);
+	fst3fs_call_fail(g, c, why);
+	while (g->active)
+		fst3fs_call_fail(g, g->active, &other);
 }
 
-void fst3fs_give_up(struct fst3fs_reader *r, struct fst3fs_call *c, const struct fst3fs_error *why)
+void fst3fs_give_up(struct fst3fs_engine *g, struct fst3fs_call *c, const struct fst3fs_error *why)
 {
-	struct fst3fs_session *s = r->session;
+	struct fst3fs_session *s = g->session;
 
-	finish_copies(r);
+	finish_copies(g);
 	disown_slots(s);
-	fail_calls(r, c, why);
-	r->session = NULL;
-	r->count.given_up++;
+	fail_calls(g, c, why);
+	g->session = NULL;
+	g->count.given_up++;
 	/* Nothing here waits for the mount: closing files and deregistering is left to other threads. */
-	fst3fs_files_drop(r->files, 0);
+	fst3fs_files_drop(g->files, 0);
 	fst3fs_session_free(s, true, 0);
 }

@@ -1,0 +1,56 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* What a reader uses, and what it has done so far. */
+#include <errno.h>
+#include <stdio.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "reader_i.h"
+
+static void info_session(struct fst3fs_reader *r, struct fst3fs_info *info)
+{
+	struct fst3fs_session *s = r->engine.session;
+	struct fst3fs_io *io = s->main ? s->main : s->posix;
+
+	snprintf(info->client, sizeof(info->client), "%s", io->ops->client(io));
+	info->iov_base = s->staging->base;
+	info->iov_length = s->staging->size;
+	for (unsigned i = 0; i < s->ndevs; i++) {
+		int locked = s->devs[i]->ops->page_locked(s->devs[i]);
+
+		r->page_locked = locked > r->page_locked ? locked : r->page_locked;
+	}
+}
+
+int fst3fs_get_info(struct fst3fs_reader *r, struct fst3fs_info *info)
+{
+	if (info->size != sizeof(*info))
+		return -EINVAL;
+	*info = (struct fst3fs_info){
+		.size = sizeof(*info),
+		.buffer_size = r->buffer_size,
+		.piece_size = r->engine.layout.piece,
+		.window = r->engine.layout.window,
+	};
+	snprintf(info->transport, sizeof(info->transport), "%s",
+		 r->engine.main ? r->engine.main->name : fst3fs_io_posix.name);
+	snprintf(info->why_not, sizeof(info->why_not), "%s", r->why_not);
+	if (r->pid != getpid())
+		return -ECHILD;
+	info->open_files = fst3fs_files_count(r->engine.files);
+	pthread_mutex_lock(&r->engine.lock);
+	if (r->engine.session)
+		info_session(r, info);
+	memcpy(info->devices, r->engine.devices, sizeof(info->devices));
+	info->page_locked = r->page_locked;
+	info->reads = r->engine.count.reads;
+	info->requests = r->engine.count.requests;
+	info->bytes = r->engine.count.bytes;
+	info->bytes_posix = r->engine.count.bytes_posix;
+	info->bytes_direct = r->engine.count.bytes_direct;
+	info->io_wait_ns = r->engine.count.io_wait_ns;
+	info->copy_wait_ns = r->engine.count.copy_wait_ns;
+	info->given_up = r->engine.count.given_up;
+	pthread_mutex_unlock(&r->engine.lock);
+	return 0;
+}

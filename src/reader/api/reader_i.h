@@ -1,0 +1,43 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* A reader, as the files behind fst3fs.h see it: the engine, and what its public functions need besides. */
+#ifndef FST3FS_READER_I_H
+#define FST3FS_READER_I_H
+
+#include "engine.h"
+
+struct fst3fs_reader {
+	struct fst3fs_engine engine; /* first, so that it leads back to its reader */
+	/* Set once. */
+	pid_t pid; /* who made it: a child after fork may not use it */
+	uint64_t buffer_size;
+	char why_not[768];
+
+	/* Under the engine's lock. */
+	bool release_asked; /* by a callback, for when its call has ended */
+	bool said_off_mount;
+	int page_locked;
+	struct fst3fs_memory *memories;
+
+	/* What `memories` are registered with, and the mount that it was made on. Under memory_lock. */
+	pthread_mutex_t memory_lock;
+	struct fst3fs_io *memory_io;
+	dev_t memory_dev;
+	struct fst3fs_waker memory_waker;
+};
+
+/* -EINVAL, "<what> is <value>, <rule>". */
+int fst3fs_reader_refuse(struct fst3fs_error *err, const char *what, int64_t value, const char *rule);
+
+/* fst3fs_open with a transport of the caller's choice for the mount point; how tests put a fault transport in. */
+int fst3fs_reader_open_with(const struct fst3fs_options *o, const struct fst3fs_io_ops *main, const char *mount_point,
+			    struct fst3fs_reader **out, struct fst3fs_error *err);
+
+/* 0, or the refusal of a reader that belongs to this process's parent. */
+int fst3fs_reader_check(const struct fst3fs_reader *r, struct fst3fs_error *err);
+
+/* ------------------------------------------------------------------ memory.c */
+
+/* The memory that `address` lies in, or NULL. Under the engine's lock. */
+struct fst3fs_area *fst3fs_memory_find(struct fst3fs_reader *r, uint64_t address);
+
+#endif

@@ -1,0 +1,63 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* What an engine needs before its first call and gives back after its last. */
+#include <stdlib.h>
+#include <string.h>
+
+#include "engine.h"
+
+bool fst3fs_engine_init(struct fst3fs_engine *g, const struct fst3fs_options *o, const struct fst3fs_io_ops *main,
+			const char *mount_point, void (*end)(struct fst3fs_engine *g))
+{
+	pthread_mutex_init(&g->lock, NULL);
+	pthread_cond_init(&g->idle, NULL);
+	g->refs = 1;
+	g->log = (struct fst3fs_log){.fn = o->log, .ctx = o->log_ctx, .level = o->log_level};
+	g->interrupted = o->interrupted;
+	g->interrupted_ctx = o->interrupted_ctx;
+	g->timeout_ms = o->timeout_ms;
+	g->require_usrbio = o->require_usrbio;
+	g->main = main;
+	g->layout = fst3fs_layout_choose(o->buffer_size, (uint32_t)o->entries);
+	g->end = end;
+	g->mount_point = strdup(mount_point);
+	g->sdk_path = strdup(o->sdk_path ? o->sdk_path : "");
+	g->files = fst3fs_files_new(main, g->sdk_path);
+	g->openers = fst3fs_pool_new("fst3fs-open", 16);
+	if (g->mount_point && g->sdk_path && g->files && g->openers)
+		return true;
+	fst3fs_engine_fini(g);
+	return false;
+}
+
+void fst3fs_engine_fini(struct fst3fs_engine *g)
+{
+	fst3fs_pool_leave(g->openers, 0);
+	fst3fs_files_free(g->files);
+	pthread_cond_destroy(&g->idle);
+	pthread_mutex_destroy(&g->lock);
+	free(g->mount_point);
+	free(g->sdk_path);
+}
+
+void fst3fs_engine_ref(struct fst3fs_engine *g)
+{
+	pthread_mutex_lock(&g->lock);
+	g->refs++;
+	pthread_mutex_unlock(&g->lock);
+}
+
+void fst3fs_engine_unref(struct fst3fs_engine *g)
+{
+	bool last;
+
+	pthread_mutex_lock(&g->lock);
+	last = --g->refs == 0;
+	pthread_mutex_unlock(&g->lock);
+	if (last)
+		g->end(g);
+}
+
+bool fst3fs_engine_asks_to_stop(const struct fst3fs_engine *g)
+{
+	return g->interrupted && g->interrupted(g->interrupted_ctx) != 0;
+}
