@@ -16,7 +16,7 @@ export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
 C_FILES = $(shell find include src usrbiod tests examples hack -name '*.[ch]')
 PACKAGE_SOURCES := meson.build meson.options pyproject.toml \
-	$(shell find include src usrbiod fastsafetensor_3fs_reader -type f -not -path '*/__pycache__/*')
+	$(shell find include src usrbiod python -type f -not -path '*/__pycache__/*')
 
 # ---------------------------------------------------------------- what people type
 
@@ -26,7 +26,7 @@ help: ## this list
 
 .PHONY: demo
 demo: $(VENV)/.package ## read a checkpoint through USRBIO, compare every tensor (MODEL=dir: your own; MOUNT=dir: on a real 3FS)
-	@$(PY) -I -m fastsafetensor_3fs_reader demo $(if $(MODEL),--model '$(MODEL)') $(if $(MOUNT),--mount '$(MOUNT)')
+	@$(PY) -m fastsafetensor_3fs_reader demo $(if $(MODEL),--model '$(MODEL)') $(if $(MOUNT),--mount '$(MOUNT)')
 
 # One process on the model that ratios are stated for, beside what one would use otherwise.
 BENCH_SMALL := --serve --generate 1 --link 500,4000,500 --null --backends c,python --buffer-sizes 16,64 \
@@ -45,11 +45,11 @@ bench-small: $(VENV)/.package ## a small sweep with peers and charts, into bench
 
 .PHONY: test
 test: ctest $(VENV)/.package $(VENV)/.tested ## every test: C, then Python over real mounts
-	$(PY) -I -m pytest
+	$(PY) -m pytest
 
 .PHONY: check
 check: ctest $(VENV)/.package ## the quick part of the tests
-	$(PY) -I -m pytest -q -m 'not slow'
+	$(PY) -m pytest -q -m 'not slow'
 
 .PHONY: ctest
 ctest: build/build.ninja
@@ -84,8 +84,8 @@ ASAN_PYTHON_ENV = $(ASAN_ENV) ASAN_OPTIONS=detect_leaks=0 \
 asan: $(VENV)-asan/.package build-asan/build.ninja ## C tests, and module and usrbiod under the Python tests, with ASan and UBSan
 	$(MESON) compile -C build-asan
 	$(ASAN_ENV) $(MESON) test -C build-asan --print-errorlogs
-	$(ASAN_ENV) USRBIOD=$(CURDIR)/build-asan/usrbiod/usrbiod $(PY) -I -m pytest
-	$(ASAN_PYTHON_ENV) $(VENV)-asan/bin/python -I -m pytest $(ASAN_TESTS)
+	$(ASAN_ENV) USRBIOD=$(CURDIR)/build-asan/usrbiod/usrbiod $(PY) -m pytest
+	$(ASAN_PYTHON_ENV) $(VENV)-asan/bin/python -m pytest $(ASAN_TESTS)
 
 # Those that read in the process of the tests.
 ASAN_TESTS := $(addprefix tests/python/test_,$(addsuffix .py,bytes conformance errors faults files headers memory \
@@ -95,7 +95,7 @@ ASAN_TESTS := $(addprefix tests/python/test_,$(addsuffix .py,bytes conformance e
 tsan: $(VENV)/.package build-tsan/build.ninja ## the same with TSan
 	$(MESON) compile -C build-tsan
 	$(MESON) test -C build-tsan --print-errorlogs
-	USRBIOD=$(CURDIR)/build-tsan/usrbiod/usrbiod $(PY) -I -m pytest
+	USRBIOD=$(CURDIR)/build-tsan/usrbiod/usrbiod $(PY) -m pytest
 
 .PHONY: valgrind
 VALGRIND := valgrind -q --leak-check=full --num-callers=40 --show-leak-kinds=definite --errors-for-leak-kinds=definite \

@@ -53,17 +53,15 @@ else
 	echo "!!!! no usrbiod (or no /dev/fuse) here: USRBIO IS NOT TESTED, all reads go through the operating system"
 fi
 
-# Not from the top: Python would find the package's sources there rather than what was built.
-cd tests/gpu
 status=0
 say "tests"
-python3 -m pytest -q -p no:cacheprovider -o filterwarnings=default . 2>&1 | tee "$out/tests.log" || true
+python3 -m pytest -q -p no:cacheprovider -o filterwarnings=default tests/gpu 2>&1 | tee "$out/tests.log" || true
 grep -q ' passed' "$out/tests.log" && ! grep -Eq '[0-9]+ (failed|error)' "$out/tests.log" || status=1
 
 say "compute-sanitizer"
 if command -v compute-sanitizer > /dev/null; then
 	timeout 90 compute-sanitizer --tool memcheck --target-processes all --error-exitcode 99 \
-		python3 small_read.py > "$out/sanitizer.log" 2>&1 && echo "clean" || {
+		python3 tests/gpu/small_read.py > "$out/sanitizer.log" 2>&1 && echo "clean" || {
 		code=$?
 		tail -n 15 "$out/sanitizer.log"
 		if [ "$code" = 99 ]; then status=1; else echo "did not run (status $code)"; fi
@@ -73,7 +71,7 @@ else
 fi
 
 say "figures"
-timeout 240 python3 measure.py --output "$out/figures.json" || status=1
+timeout 240 python3 tests/gpu/measure.py --output "$out/figures.json" || status=1
 
 say "result: $([ "$status" = 0 ] && echo passed || echo FAILED)"
 exit "$status"

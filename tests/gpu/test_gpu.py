@@ -7,7 +7,6 @@ import sys
 import textwrap
 import threading
 import time
-from pathlib import Path
 from typing import Iterator, Optional
 
 import numpy as np
@@ -181,7 +180,7 @@ def test_host_reads_load_no_driver(place: Place) -> None:
             assert reader.read_chunked(path, ctypes.addressof(target), 0, {SIZE}) == {SIZE}
         assert "libcuda" not in open("/proc/self/maps").read()
     """
-    subprocess.run([sys.executable, "-c", textwrap.dedent(code)], check=True, cwd=Path(__file__).parent)
+    subprocess.run([sys.executable, "-c", textwrap.dedent(code)], check=True)
 
 
 @pytest.mark.parametrize("through", ["torch", "driver"])

@@ -161,7 +161,7 @@ def threads() -> Set[str]:
 
 
 def python(*arguments: str, **kwargs: Any) -> "subprocess.Popen[str]":
-    """A Python process that imports the installed package, never the source tree."""
+    """A Python process that imports what is installed, and nothing of the folder it is started in."""
     return subprocess.Popen(
         [sys.executable, "-I", *arguments],
         stdin=subprocess.PIPE,

@@ -2,6 +2,7 @@
 """The command line."""
 
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -11,10 +12,14 @@ from support import Mount, random_bytes
 
 from fastsafetensor_3fs_reader import __version__
 
+ROOT = Path(__file__).resolve().parent.parent.parent
+
 
 def cli(*arguments: str) -> "subprocess.CompletedProcess[str]":
-    command = [sys.executable, "-I", "-m", "fastsafetensor_3fs_reader", *arguments]
-    return subprocess.run(command, capture_output=True, text=True, check=False)
+    """As people type it, at the top of a clone: Python looks for modules there first."""
+    environment = {name: value for name, value in os.environ.items() if name != "PYTHONSAFEPATH"}
+    command = [sys.executable, "-m", "fastsafetensor_3fs_reader", *arguments]
+    return subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, check=False)
 
 
 def test_info() -> None:

@@ -106,7 +106,7 @@ def test_what_is_in_the_wheel(wheel: Path) -> None:
     for name in ("_core.abi3.so", "_core.pyi", "py.typed", "lib/libhf3fs_api_shared.so", "include/hf3fs_usrbio.h"):
         assert f"{PACKAGE}/{name}" in inside
     assert [name for name in inside if name.endswith(".data/scripts/usrbiod")]
-    sources = {f"{PACKAGE}/{path.relative_to(ROOT / PACKAGE)}" for path in (ROOT / PACKAGE).rglob("*.py")}
+    sources = {str(path.relative_to(ROOT / "python")) for path in (ROOT / "python").rglob("*.py")}
     assert sources == {name for name in inside if name.endswith(".py")}
     elsewhere = [name for name in inside if not name.startswith(PACKAGE)]
     assert not elsewhere

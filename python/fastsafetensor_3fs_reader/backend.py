@@ -57,15 +57,6 @@ def _load(backend: Backend) -> ModuleType:
         raise ImportError(f"backend {backend.name!r} is installed, but does not load: {e}") from e
 
 
-def _refuse_source_tree() -> None:
-    """Python run in the source tree finds the package there, without its C module, before the installed one."""
-    if os.path.exists(os.path.join(os.path.dirname(__file__), "meson.build")):
-        raise ImportError(
-            "this is the source tree, which has no C module: run Python from another folder or with -I,"
-            f" or choose a backend that needs none with {ENVIRONMENT}"
-        )
-
-
 def _choose() -> Tuple[Backend, List[str]]:
     """The backend, and why not those before it."""
     forced = os.environ.get(ENVIRONMENT, "") or "auto"
@@ -78,7 +69,6 @@ def _choose() -> Tuple[Backend, List[str]]:
     for backend in BACKENDS:
         if _installed(backend):
             return backend, why_not
-        _refuse_source_tree()
         why_not.append(f"{backend.name}: {__package__}.{backend.needs} is not installed")
     raise ImportError("no backend: " + "; ".join(why_not))
 
