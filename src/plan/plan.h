@@ -30,7 +30,7 @@ struct fst3fs_plan_part {
 };
 
 /* One contiguous reading of a file: neighbours and the small gaps between them. Begins and ends with a wanted byte.
- * Its parts are parts[part .. part + parts), sorted by begin. */
+ * Its parts are parts[part .. part + parts), sorted by (begin, extent): equal plans are equal in every process. */
 struct fst3fs_plan_run {
 	uint32_t file;
 	uint64_t begin, end; /* file offsets */
