@@ -169,13 +169,21 @@ int fst3fs_cuda_lane_begin(struct fst3fs_cuda_lane *lane, struct fst3fs_error *e
 	return rc;
 }
 
-/* Queues the copy and its event. On failure nothing of the copy is under way. */
+static fst3fs_cu_result queue_part(const struct fst3fs_cuda_lane *lane, const struct fst3fs_dev_part *part)
+{
+	return lane->cu->memcpy_htod_async(part->dst, part->src, part->length, lane->copies);
+}
+
+/* Queues the copy's parts and one event for all of them. On failure nothing of the copy is under way: a later part that
+ * fails takes the lane with it, which waits for those before. */
 static int queue(struct fst3fs_cuda_lane *lane, struct fst3fs_dev_copy *copy, struct fst3fs_error *err)
 {
 	const struct fst3fs_cuda_driver *cu = lane->cu;
-	int rc = refuse(lane, err, "cuMemcpyHtoDAsync",
-			cu->memcpy_htod_async(copy->dst, copy->src, copy->length, lane->copies));
+	int rc = refuse(lane, err, "cuMemcpyHtoDAsync", queue_part(lane, &copy->parts[0]));
 
+	for (size_t i = 1; rc == 0 && i < copy->nparts; i++)
+		if (!check(lane, "cuMemcpyHtoDAsync", queue_part(lane, &copy->parts[i])))
+			rc = report(lane, err);
 	if (rc == 0 && !check(lane, "cuEventRecord", cu->event_record(copy->priv, lane->copies)))
 		rc = report(lane, err);
 	return rc;

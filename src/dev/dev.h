@@ -17,11 +17,17 @@
 
 struct fst3fs_dev; /* one open device; each kind embeds it as its first member */
 
-/* One copy. Kept by the engine until it was reaped. */
-struct fst3fs_dev_copy {
+struct fst3fs_dev_part {
 	uint64_t dst;
 	const void *src;
 	size_t length;
+};
+
+/* One copy. Kept by the engine until it was reaped. It has as many parts as a piece has destinations, all of them on
+ * this device and in one context of it, and is done when all of them are. */
+struct fst3fs_dev_copy {
+	const struct fst3fs_dev_part *parts;
+	size_t nparts; /* >= 1 */
 	/* Out. 0 or a negative errno, with the text in `err`. */
 	int status;
 	/* The device's own while the copy is under way. */
@@ -54,7 +60,7 @@ struct fst3fs_dev_ops {
 	/* Optional. A read to this device begins on the calling thread: what its caller has already queued for the
 	 * destination comes first. */
 	int (*begin)(struct fst3fs_dev *dev, uint64_t dst, struct fst3fs_error *err);
-	/* Required. Starts a copy: 0 = under way, to be reaped; or a negative errno, and the copy was not started.
+	/* Required. Starts a copy: 0 = under way, to be reaped; or a negative errno, and nothing of it is under way.
 	 * `wait` = return only when it is done (still reaped). */
 	int (*copy)(struct fst3fs_dev *dev, struct fst3fs_dev_copy *copy, bool wait, struct fst3fs_error *err);
 	/* Required. Up to `max` copies that are done, `status` set. `err` gets the text of the first that failed. */

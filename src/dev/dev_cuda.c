@@ -143,7 +143,7 @@ static int cuda_begin(struct fst3fs_dev *base, uint64_t dst, struct fst3fs_error
 static int cuda_copy(struct fst3fs_dev *base, struct fst3fs_dev_copy *copy, bool wait, struct fst3fs_error *err)
 {
 	struct fst3fs_cuda_lane *lane;
-	int rc = lane_for(cuda_dev(base), copy->dst, false, &lane, err);
+	int rc = lane_for(cuda_dev(base), copy->parts[0].dst, false, &lane, err);
 
 	if (rc < 0)
 		return rc;

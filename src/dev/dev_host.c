@@ -30,7 +30,8 @@ struct job {
 
 static void copy_bytes(const struct fst3fs_dev_copy *copy)
 {
-	memcpy((void *)(uintptr_t)copy->dst, copy->src, copy->length);
+	for (size_t i = 0; i < copy->nparts; i++)
+		memcpy((void *)(uintptr_t)copy->parts[i].dst, copy->parts[i].src, copy->parts[i].length);
 }
 
 /* Under the lock. */

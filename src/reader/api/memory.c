@@ -19,12 +19,37 @@ struct fst3fs_memory {
 	struct fst3fs_memory *next;
 };
 
-struct fst3fs_area *fst3fs_memory_find(struct fst3fs_reader *r, uint64_t address)
+/* The memory that `address` lies in, or NULL. Under the engine's lock. */
+static struct fst3fs_area *find(struct fst3fs_reader *r, uint64_t address)
 {
 	for (struct fst3fs_memory *m = r->memories; m; m = m->next)
 		if (fst3fs_inside(m->area.region, address, 1) == FST3FS_INSIDE)
 			return &m->area;
 	return NULL;
+}
+
+int fst3fs_reader_place(struct fst3fs_reader *r, const struct fst3fs_request *q, struct fst3fs_area **area, bool *own,
+			struct fst3fs_error *err)
+{
+	enum fst3fs_inside inside = FST3FS_OUTSIDE;
+	bool lost;
+	int rc = 0;
+
+	pthread_mutex_lock(&r->engine.lock);
+	if (q->dst && r->engine.session)
+		inside = fst3fs_inside(r->engine.session->staging, q->dst, (uint64_t)q->length);
+	*area = q->dst ? find(r, q->dst) : NULL;
+	lost = *area && (*area)->lost;
+	pthread_mutex_unlock(&r->engine.lock);
+	*own = inside == FST3FS_INSIDE;
+	if (inside == FST3FS_ACROSS ||
+	    (*area && fst3fs_inside((*area)->region, q->dst, (uint64_t)q->length) != FST3FS_INSIDE))
+		rc = fst3fs_reader_refuse(err, "length", q->length, "goes across the border of the reader's memory");
+	else if (lost)
+		rc = fst3fs_err_set(
+			err, -EIO, "the memory was given up: a read into it never came back and may still write there");
+	fst3fs_err_set_path(err, q->path);
+	return rc;
 }
 
 /* The transport that memory is registered with: one of the mount that stands there now, whose number is in use for as

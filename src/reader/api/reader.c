@@ -141,15 +141,6 @@ int fst3fs_open(const struct fst3fs_options *o, struct fst3fs_reader **out, stru
 
 /* ------------------------------------------------------------------ ending one */
 
-int fst3fs_reader_check(const struct fst3fs_reader *r, struct fst3fs_error *err)
-{
-	if (r->pid == getpid())
-		return 0;
-	return fst3fs_err_set_kind(
-		err, FST3FS_ERROR_STATE, -ECHILD,
-		"this reader belongs to process %d, which forked: make a reader of its own in the child", (int)r->pid);
-}
-
 void fst3fs_release(struct fst3fs_reader *r)
 {
 	uint64_t deadline = fst3fs_now_ns() + END_NS;

@@ -32,12 +32,27 @@ int fst3fs_reader_refuse(struct fst3fs_error *err, const char *what, int64_t val
 int fst3fs_reader_open_with(const struct fst3fs_options *o, const struct fst3fs_io_ops *main, const char *mount_point,
 			    struct fst3fs_reader **out, struct fst3fs_error *err);
 
+/* ------------------------------------------------------------------ check.c: before a read */
+
 /* 0, or the refusal of a reader that belongs to this process's parent. */
 int fst3fs_reader_check(const struct fst3fs_reader *r, struct fst3fs_error *err);
+/* That, and what every call that reads is asked. */
+int fst3fs_reader_check_call(const struct fst3fs_reader *r, int64_t chunk_size, struct fst3fs_error *err);
+/* Offset, length and address of one range. */
+int fst3fs_reader_check_range(const struct fst3fs_request *q, struct fst3fs_error *err);
+
+/* ------------------------------------------------------------------ run.c: the read */
+
+/* Sessions die with the mount they were made on; a new one takes over and the call is read again. */
+int fst3fs_reader_run(struct fst3fs_reader *r, struct fst3fs_call *c, struct fst3fs_error *err);
+/* Says in the log what a call has found out. On a thread of the caller's, without the lock. */
+void fst3fs_reader_tell(struct fst3fs_reader *r, const struct fst3fs_call *c);
 
 /* ------------------------------------------------------------------ memory.c */
 
-/* The memory that `address` lies in, or NULL. Under the engine's lock. */
-struct fst3fs_area *fst3fs_memory_find(struct fst3fs_reader *r, uint64_t address);
+/* What kind of memory the destination is, as far as this reader has made it: an area of its own (else NULL), or the
+ * staging buffer (`own`). */
+int fst3fs_reader_place(struct fst3fs_reader *r, const struct fst3fs_request *q, struct fst3fs_area **area, bool *own,
+			struct fst3fs_error *err);
 
 #endif

@@ -5,6 +5,37 @@
 #include "clock.h"
 #include "engine_i.h"
 
+void fst3fs_entry_init(struct fst3fs_entry *e, const char *path, uint64_t offset, uint64_t length, uint64_t dst)
+{
+	*e = (struct fst3fs_entry){
+		.path = path, .offset = offset, .length = length, .segments = &e->whole, .nsegments = 1};
+	e->whole = (struct fst3fs_segment){.offset = offset, .length = length, .dst = dst, .reach = offset + length};
+}
+
+void fst3fs_entry_rewind(struct fst3fs_entry *e)
+{
+	for (size_t i = 0; i < e->nsegments; i++) {
+		struct fst3fs_segment *seg = &e->segments[i];
+
+		if (e->call->moved && seg->delivered == seg->length) {
+			seg->dst = 0;
+		} else if (seg->target) {
+			seg->target->left += seg->delivered;
+			seg->delivered = 0;
+		}
+	}
+	*e = (struct fst3fs_entry){
+		.path = e->path,
+		.offset = e->offset,
+		.length = e->length,
+		.segments = e->segments,
+		.nsegments = e->nsegments,
+		.whole = e->whole,
+		.exact = e->exact,
+		.area = e->area,
+	};
+}
+
 static bool wants_more(const struct fst3fs_entry *e)
 {
 	return e->state != FST3FS_ENTRY_DONE && e->status == 0 && (e->state != FST3FS_ENTRY_READY || e->next < e->end);
@@ -12,10 +43,10 @@ static bool wants_more(const struct fst3fs_entry *e)
 
 struct fst3fs_entry *fst3fs_call_next(struct fst3fs_call *c)
 {
-	while (c->cursor < c->count && !wants_more(&c->entries[c->cursor]))
+	while (c->cursor < c->count && !wants_more(c->entries[c->cursor]))
 		c->cursor++;
 	for (size_t i = c->cursor; i < c->count && i < c->cursor + FST3FS_CALL_AHEAD; i++) {
-		struct fst3fs_entry *e = &c->entries[i];
+		struct fst3fs_entry *e = c->entries[i];
 
 		if (e->state == FST3FS_ENTRY_READY && e->status == 0 && e->next < e->end)
 			return e;
@@ -40,6 +71,22 @@ static void finish_call(struct fst3fs_engine *g, struct fst3fs_call *c)
 	pthread_cond_signal(&c->wake);
 }
 
+void fst3fs_entry_end_targets(struct fst3fs_entry *e, int status, pthread_cond_t *moved)
+{
+	for (size_t i = 0; i < e->nsegments; i++) {
+		struct fst3fs_target *t = e->segments[i].target;
+
+		if (!t)
+			continue;
+		t->pending--;
+		if (t->status == 0 && t->left > 0)
+			t->status = status;
+		e->segments[i].target = NULL;
+	}
+	if (moved)
+		pthread_cond_broadcast(moved);
+}
+
 void fst3fs_entry_settle(struct fst3fs_engine *g, struct fst3fs_entry *e)
 {
 	struct fst3fs_call *c = e->call;
@@ -50,9 +97,10 @@ void fst3fs_entry_settle(struct fst3fs_engine *g, struct fst3fs_entry *e)
 	if (e->file)
 		fst3fs_files_put(g->files, e->file);
 	e->file = NULL;
-	e->request->result = e->status < 0 ? e->status : (int64_t)e->delivered;
 	if (e->status == 0)
 		g->count.reads++;
+	if (!c->stale)
+		fst3fs_entry_end_targets(e, e->status, c->moved);
 	if (++c->done_count == c->count)
 		finish_call(g, c);
 }
@@ -69,17 +117,15 @@ static void forget_opening(struct fst3fs_entry *e)
 void fst3fs_entry_fail(struct fst3fs_engine *g, struct fst3fs_entry *e, const struct fst3fs_error *why)
 {
 	struct fst3fs_call *c = e->call;
-	size_t index = (size_t)(e - c->entries);
-
 	if (e->state == FST3FS_ENTRY_DONE)
 		return;
 	if (e->state == FST3FS_ENTRY_OPENING)
 		forget_opening(e);
-	if (e->status == 0 && index < c->err_index) {
+	if (e->status == 0 && e->index < c->err_index) {
 		*c->err = *why;
-		c->err->index = (int64_t)index;
-		fst3fs_err_set_path(c->err, e->request->path);
-		c->err_index = index;
+		c->err->index = (int64_t)e->index;
+		fst3fs_err_set_path(c->err, e->path);
+		c->err_index = e->index;
 	}
 	if (e->status == 0)
 		e->status = why->code;
@@ -89,10 +135,10 @@ void fst3fs_entry_fail(struct fst3fs_engine *g, struct fst3fs_entry *e, const st
 void fst3fs_call_fail(struct fst3fs_engine *g, struct fst3fs_call *c, const struct fst3fs_error *why)
 {
 	for (size_t i = 0; i < c->count; i++)
-		fst3fs_entry_fail(g, &c->entries[i], why);
+		fst3fs_entry_fail(g, c->entries[i], why);
 }
 
-void fst3fs_call_interrupt(struct fst3fs_engine *g, struct fst3fs_call *c)
+void fst3fs_call_interrupt(struct fst3fs_engine *g, struct fst3fs_call *c, int code, const char *text)
 {
 	struct fst3fs_error err;
 
@@ -100,6 +146,6 @@ void fst3fs_call_interrupt(struct fst3fs_engine *g, struct fst3fs_call *c)
 		return;
 	c->interrupted_ns = fst3fs_now_ns();
 	fst3fs_err_reset(&err);
-	fst3fs_err_set(&err, -EINTR, "interrupted");
+	fst3fs_err_set(&err, code, "%s", text);
 	fst3fs_call_fail(g, c, &err);
 }

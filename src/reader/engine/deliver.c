@@ -2,6 +2,7 @@
 /* From landed to done: what a transport has read goes to its device, and what a device has copied is delivered. */
 #include <errno.h>
 #include <inttypes.h>
+#include <stdlib.h>
 
 #include "clock.h"
 #include "engine_i.h"
@@ -13,19 +14,53 @@ static struct fst3fs_slot *slot_of_copy(struct fst3fs_dev_copy *copy)
 	return (struct fst3fs_slot *)((char *)copy - offsetof(struct fst3fs_slot, copy));
 }
 
+/* What a piece has of a segment: [begin, end) of the file. False when it lies wholly behind the piece. */
+static bool overlap(const struct fst3fs_slot *slot, const struct fst3fs_segment *seg, uint64_t *begin, uint64_t *end)
+{
+	const uint64_t piece_end = slot->req.offset + slot->req.length, seg_end = seg->offset + seg->length;
+
+	*begin = seg->offset > slot->req.offset ? seg->offset : slot->req.offset;
+	*end = seg_end < piece_end ? seg_end : piece_end;
+	return seg->offset < piece_end;
+}
+
+/* Counts a delivered piece, and tells who waits for what is whole with it. */
+static void count_delivered(struct fst3fs_engine *g, const struct fst3fs_slot *slot)
+{
+	struct fst3fs_entry *e = slot->entry;
+	uint64_t begin, end, bytes = 0;
+	bool whole = false;
+
+	for (size_t i = slot->first; i < e->nsegments && overlap(slot, &e->segments[i], &begin, &end); i++) {
+		struct fst3fs_segment *seg = &e->segments[i];
+
+		if (begin >= end)
+			continue;
+		bytes += end - begin;
+		/* What was whole before the call was run again counts once. */
+		if (seg->target && seg->delivered < seg->length) {
+			seg->delivered += end - begin;
+			seg->target->left -= end - begin;
+			whole |= seg->target->left == 0;
+		}
+	}
+	e->delivered += slot->req.length;
+	g->count.bytes += bytes;
+	if (slot->io == g->session->posix)
+		g->count.bytes_posix += bytes;
+	if (slot->direct)
+		g->count.bytes_direct += bytes;
+	if (whole)
+		pthread_cond_broadcast(e->call->moved);
+}
+
 /* The slot's piece is out of its hands, delivered or not. */
 static void release_slot(struct fst3fs_engine *g, struct fst3fs_slot *slot, bool delivered)
 {
 	struct fst3fs_entry *e = slot->entry;
 
-	if (delivered && e->status == 0) {
-		e->delivered += slot->req.length;
-		g->count.bytes += slot->req.length;
-		if (slot->io == g->session->posix)
-			g->count.bytes_posix += slot->req.length;
-		if (slot->direct)
-			g->count.bytes_direct += slot->req.length;
-	}
+	if (delivered && e->status == 0)
+		count_delivered(g, slot);
 	e->busy--;
 	e->call->busy--;
 	e->call->progress_ns = fst3fs_now_ns();
@@ -61,16 +96,66 @@ static void describe_failure(const struct fst3fs_slot *slot, struct fst3fs_error
 			       req->offset, ops->name, req->result, req->length);
 }
 
+/* One part more for the copy of a slot. Neighbours in the file that are neighbours in memory, too, are one. */
+static bool add_part(struct fst3fs_slot *slot, struct fst3fs_dev_part part)
+{
+	struct fst3fs_dev_part *last = slot->copy.nparts ? &slot->parts[slot->copy.nparts - 1] : NULL;
+
+	if (last && last->dst + last->length == part.dst && (const char *)last->src + last->length == part.src) {
+		last->length += part.length;
+		return true;
+	}
+	if (slot->copy.nparts == slot->room) {
+		size_t room = slot->room ? 2 * slot->room : 4;
+		struct fst3fs_dev_part *grown = realloc(slot->parts, room * sizeof(*grown));
+
+		if (!grown)
+			return false;
+		slot->parts = grown;
+		slot->room = room;
+	}
+	slot->parts[slot->copy.nparts++] = part;
+	return true;
+}
+
+/* The parts of a slot's copy: from where the piece has landed to where each of its segments wants it. */
+static bool make_parts(struct fst3fs_slot *slot)
+{
+	const struct fst3fs_entry *e = slot->entry;
+	const uint8_t *buf = slot->req.buf;
+	uint64_t begin, end;
+	bool room = true;
+
+	slot->copy = (struct fst3fs_dev_copy){.dev = e->dev};
+	for (size_t i = slot->first; room && i < e->nsegments && overlap(slot, &e->segments[i], &begin, &end); i++) {
+		const struct fst3fs_segment *seg = &e->segments[i];
+
+		if (seg->dst && begin < end)
+			room = add_part(slot, (struct fst3fs_dev_part){.dst = seg->dst + (begin - seg->offset),
+								       .src = buf + (begin - slot->req.offset),
+								       .length = (size_t)(end - begin)});
+	}
+	slot->copy.parts = slot->parts;
+	return room;
+}
+
 static void start_copy(struct fst3fs_engine *g, struct fst3fs_slot *slot, bool wait)
 {
 	struct fst3fs_dev *dev = slot->entry->dev;
 	struct fst3fs_error err;
 
-	slot->copy = (struct fst3fs_dev_copy){
-		.dst = slot->dst, .src = slot->req.buf, .length = slot->req.length, .dev = dev};
+	fst3fs_err_reset(&err);
+	if (!make_parts(slot)) {
+		fst3fs_err_set(&err, -ENOMEM, "no memory for the list of a request's destinations");
+		fail_slot(g, slot, &err);
+		return;
+	}
+	if (slot->copy.nparts == 0) { /* the piece lies between two destinations */
+		release_slot(g, slot, true);
+		return;
+	}
 	slot->state = FST3FS_SLOT_COPYING;
 	g->session->copying++;
-	fst3fs_err_reset(&err);
 	if (dev->ops->copy(dev, &slot->copy, wait, &err) < 0) {
 		g->session->copying--;
 		fail_slot(g, slot, &err);
@@ -90,7 +175,7 @@ static void land(struct fst3fs_engine *g, struct fst3fs_slot *slot)
 	if (slot->req.result < 0 || (uint64_t)slot->req.result != slot->req.length) {
 		describe_failure(slot, &err);
 		fail_slot(g, slot, &err);
-	} else if (e->status < 0 || !slot->dst || slot->direct) {
+	} else if (e->status < 0 || !e->dev || slot->direct) {
 		release_slot(g, slot, true);
 	} else if (e->call->in_turn) {
 		slot->next = e->call->landed;

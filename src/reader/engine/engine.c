@@ -2,6 +2,7 @@
 #include "engine_i.h"
 
 #include <errno.h>
+#include <stdlib.h>
 
 #include "clock.h"
 
@@ -111,7 +112,7 @@ static void drive(struct fst3fs_engine *g, struct fst3fs_call *me)
 			pthread_mutex_lock(&g->lock);
 			glance = fst3fs_now_ns() + FST3FS_GLANCE_NS;
 			if (stop)
-				fst3fs_call_interrupt(g, me);
+				fst3fs_call_interrupt(g, me, -EINTR, "interrupted");
 			fst3fs_check_grace(g);
 			continue;
 		}
@@ -120,25 +121,11 @@ static void drive(struct fst3fs_engine *g, struct fst3fs_call *me)
 	}
 }
 
-/* Sleeps until `cond` is signalled; whether the caller was interrupted while it was not. */
-static bool doze(struct fst3fs_engine *g, pthread_cond_t *cond)
-{
-	struct timespec ts = fst3fs_timespec(fst3fs_now_ns() + FST3FS_GLANCE_NS);
-	bool stop;
-
-	if (pthread_cond_clockwait(cond, &g->lock, CLOCK_MONOTONIC, &ts) != ETIMEDOUT)
-		return false;
-	pthread_mutex_unlock(&g->lock);
-	stop = fst3fs_engine_asks_to_stop(g);
-	pthread_mutex_lock(&g->lock);
-	return stop;
-}
-
 /* Sleeps until the call is done or nobody drives. */
 static void ride(struct fst3fs_engine *g, struct fst3fs_call *me)
 {
-	if (doze(g, &me->wake) && !me->done)
-		fst3fs_call_interrupt(g, me);
+	if (fst3fs_engine_doze(g, &me->wake) && !me->done)
+		fst3fs_call_interrupt(g, me, -EINTR, "interrupted");
 }
 
 /* Nobody drives: wakes who is to. Every call does so as it leaves, because it may be the one that was woken. */
@@ -152,21 +139,27 @@ static void hand_over(struct fst3fs_engine *g)
 		pthread_cond_broadcast(&g->idle);
 }
 
+/* The driver may be asleep, with nothing else to wake it. */
+static void nudge(struct fst3fs_engine *g)
+{
+	if (g->driving && g->session)
+		fst3fs_waker_post(&g->session->waker);
+}
+
 static void enter(struct fst3fs_engine *g, struct fst3fs_call *c)
 {
 	struct fst3fs_call **end = &g->waiting;
 
 	/* As long as calls that came before it take. */
 	while (g->releasing > 0 && !c->done)
-		if (doze(g, &g->idle))
-			fst3fs_call_interrupt(g, c);
+		if (fst3fs_engine_doze(g, &g->idle))
+			fst3fs_call_interrupt(g, c, -EINTR, "interrupted");
 	if (c->done)
 		return;
 	while (*end)
 		end = &(*end)->next;
 	*end = c;
-	if (g->driving && g->session)
-		fst3fs_waker_post(&g->session->waker); /* the driver may be asleep with room to spare */
+	nudge(g); /* it may have room to spare */
 }
 
 /* The calls that this thread is in, innermost first: callbacks may read through other readers. */
@@ -191,6 +184,10 @@ int fst3fs_engine_run(struct fst3fs_engine *g, struct fst3fs_call *c, struct fst
 
 	if (c->count == 0)
 		return 0;
+	for (size_t i = 0; i < c->count; i++) {
+		c->entries[i]->call = c;
+		c->entries[i]->index = i;
+	}
 	c->err = err;
 	c->err_index = SIZE_MAX;
 	c->progress_ns = fst3fs_now_ns();
@@ -216,6 +213,33 @@ int fst3fs_engine_run(struct fst3fs_engine *g, struct fst3fs_call *c, struct fst
 	return c->err_index == SIZE_MAX ? 0 : c->err->code;
 }
 
+int fst3fs_engine_append(struct fst3fs_engine *g, struct fst3fs_call *c, struct fst3fs_entry *e)
+{
+	struct fst3fs_entry **grown;
+
+	if (c->done || c->interrupted_ns || c->stale)
+		return 0;
+	/* Room for a power of two: it has to grow when the count is one. */
+	if ((c->count & (c->count - 1)) == 0) {
+		grown = realloc(c->entries, 2 * (c->count ? c->count : 1) * sizeof(struct fst3fs_entry *));
+		if (!grown)
+			return -ENOMEM;
+		c->entries = grown;
+	}
+	e->call = c;
+	e->index = c->count;
+	c->entries[c->count++] = e;
+	nudge(g);
+	return 1;
+}
+
+void fst3fs_engine_cancel(struct fst3fs_engine *g, struct fst3fs_call *c)
+{
+	if (!c->done)
+		fst3fs_call_interrupt(g, c, -ECANCELED, "cancelled");
+	nudge(g);
+}
+
 int fst3fs_engine_pause(struct fst3fs_engine *g, bool stale_alone, struct fst3fs_session **out)
 {
 	bool stop = false;
@@ -223,7 +247,7 @@ int fst3fs_engine_pause(struct fst3fs_engine *g, bool stale_alone, struct fst3fs
 	pthread_mutex_lock(&g->lock);
 	g->releasing++;
 	while (!stop && (g->driving || g->active || g->waiting))
-		stop = doze(g, &g->idle);
+		stop = fst3fs_engine_doze(g, &g->idle);
 	*out = NULL;
 	if (!stop && (g->stale || !stale_alone)) {
 		*out = g->session;

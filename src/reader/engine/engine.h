@@ -16,6 +16,7 @@
 #define FST3FS_ENGINE_H
 
 #include <pthread.h>
+#include <stdatomic.h>
 #include <sys/types.h>
 
 #include "clock.h"
@@ -74,37 +75,68 @@ void fst3fs_engine_unref(struct fst3fs_engine *g); /* takes the lock */
 
 /* Asks the callback of the options. On the thread of the call, without a lock. */
 bool fst3fs_engine_asks_to_stop(const struct fst3fs_engine *g);
+/* This thread is one of the library's own, in no call of anybody's: `stop` is what says that it is to stop. */
+void fst3fs_engine_background(const atomic_bool *stop);
+/* Sleeps until `cond` is signalled, or a moment; whether the caller asks to stop and it was not. Under the lock. */
+bool fst3fs_engine_doze(struct fst3fs_engine *g, pthread_cond_t *cond);
 
 /* A session of this engine's settings. Without the lock. */
 int fst3fs_engine_session_new(struct fst3fs_engine *g, struct fst3fs_session **out, struct fst3fs_error *err);
 
 /* ------------------------------------------------------------------ calls */
 
+/* What somebody waits for: it is over when nothing is left, when no segment is pending, or when one has failed. */
+struct fst3fs_target {
+	uint64_t left;	  /* bytes that are not delivered yet */
+	unsigned pending; /* segments whose ranges have not ended */
+	int status;	  /* the first error of a range that carries a part of it */
+};
+
+/* Where bytes of a range go. */
+struct fst3fs_segment {
+	uint64_t offset, length;      /* of the file */
+	uint64_t dst;		      /* 0 = nowhere */
+	uint64_t reach;		      /* the largest end of the range's segments up to this one */
+	uint64_t delivered;	      /* bytes of it */
+	struct fst3fs_target *target; /* NULL: nobody waits for it alone */
+};
+
 enum fst3fs_entry_state { FST3FS_ENTRY_NEW, FST3FS_ENTRY_OPENING, FST3FS_ENTRY_READY, FST3FS_ENTRY_DONE };
 
-/* One range of a call. */
+/* One range of a call: contiguous bytes of a file that go to one place or to many. */
 struct fst3fs_entry {
-	struct fst3fs_request *request;
+	const char *path;
+	uint64_t offset, length;
+	struct fst3fs_segment *segments; /* by offset; all of them lie in the range, and on one device */
+	size_t nsegments;		 /* >= 1 */
+	struct fst3fs_segment whole;	 /* room for the only segment of a range that goes to one place */
+	bool exact;			 /* a file that ends inside the range is an error */
+	struct fst3fs_area *area;	 /* the destinations lie in it, as close together as in the file */
+
+	/* Set by the engine. */
 	struct fst3fs_call *call;
+	size_t index; /* in the call */
 	enum fst3fs_entry_state state;
 	struct fst3fs_entry **opener; /* while OPENING: where the one that opens notes for whom */
 	struct fst3fs_file *file;     /* while READY */
 	struct fst3fs_io *io;
 	struct fst3fs_dev *dev;	      /* NULL: nothing to copy */
 	struct fst3fs_region *region; /* the destination is in it: read there directly */
-	struct fst3fs_area *area;     /* ... and it is this area's */
 	uint64_t next, end;	      /* file offsets still to be requested */
-	uint64_t delivered;
-	unsigned busy; /* slots that carry a piece of this range */
-	int status;    /* the first error */
+	size_t segment;		      /* the first that lies beyond `next` */
+	uint64_t delivered;	      /* bytes of the range, those between segments too */
+	unsigned busy;		      /* slots that carry a piece of this range */
+	int status;		      /* the first error */
 };
 
 struct fst3fs_call {
-	struct fst3fs_entry *entries;
+	struct fst3fs_entry **entries;
 	size_t count;
-	uint64_t cap;	 /* largest request, 0 = no bound of the caller's */
-	bool in_turn;	 /* read a bufferful, then copy it */
-	bool own_buffer; /* the destination is the staging buffer itself */
+	uint64_t cap;	       /* largest request, 0 = no bound of the caller's */
+	bool in_turn;	       /* read a bufferful, then copy it */
+	bool own_buffer;       /* the destination is the staging buffer itself */
+	bool open;	       /* more ranges may be added: its last one is not the last */
+	pthread_cond_t *moved; /* told when a target is done; NULL: there are none */
 
 	/* Set by the engine. */
 	struct fst3fs_error *err; /* of the first failing range in the order of the array */
@@ -118,14 +150,30 @@ struct fst3fs_call {
 	uint64_t interrupted_ns;    /* when its caller was interrupted, 0 = not */
 	bool done, given_up;
 	bool stale;	       /* a file of it was found on a mount that replaced the session's */
+	bool renewed;	       /* the session was, because its mount was replaced */
 	const char *off_mount; /* the first file that was not on the mount */
 	pthread_cond_t wake;
 	struct fst3fs_call *next;
 };
 
-/* Delivers all ranges of `call` and fills their results. `err` as in fst3fs_read_many, and not NULL. 0 or the first
- * error. */
+/* Makes an entry a range that goes to one place. */
+void fst3fs_entry_init(struct fst3fs_entry *e, const char *path, uint64_t offset, uint64_t length, uint64_t dst);
+/* Makes an entry as it was before a call that is to be run again. What is whole was handed on: it is not delivered a
+ * second time. Under the lock. */
+void fst3fs_entry_rewind(struct fst3fs_entry *e);
+/* Tells the targets of an entry that has ended, or never will, with `status`; a stale call leaves that to its owner.
+ * Under the lock. */
+void fst3fs_entry_end_targets(struct fst3fs_entry *e, int status, pthread_cond_t *moved);
+
+/* Delivers all ranges of `call`: their `delivered` or `status`. `err` as in fst3fs_read_many, and not NULL. 0 or the
+ * first error. */
 int fst3fs_engine_run(struct fst3fs_engine *g, struct fst3fs_call *call, struct fst3fs_error *err);
+
+/* Adds a range to a call that another thread runs, behind those that it has: 1; 0 when that call is ending, so that the
+ * range needs another; or -ENOMEM. `entries` is from malloc, with room for a power of two. Under the lock. */
+int fst3fs_engine_append(struct fst3fs_engine *g, struct fst3fs_call *call, struct fst3fs_entry *e);
+/* Ends a call that another thread runs, as soon as nothing of it is in flight. Under the lock. */
+void fst3fs_engine_cancel(struct fst3fs_engine *g, struct fst3fs_call *call);
 
 /* Is this thread in a call of `g`, and so in a callback? Waiting for calls would be waiting for itself. */
 bool fst3fs_engine_inside(const struct fst3fs_engine *g);

@@ -17,8 +17,8 @@ void fst3fs_entry_settle(struct fst3fs_engine *g, struct fst3fs_entry *e);
 void fst3fs_call_fail(struct fst3fs_engine *g, struct fst3fs_call *c, const struct fst3fs_error *why);
 /* The next range with something to request, or NULL. */
 struct fst3fs_entry *fst3fs_call_next(struct fst3fs_call *c);
-/* The caller of `c` was interrupted: nothing more is requested for it, and it ends when its slots are free. */
-void fst3fs_call_interrupt(struct fst3fs_engine *g, struct fst3fs_call *c);
+/* The caller of `c` wants no more of it: nothing is requested for it any more, and it ends when its slots are free. */
+void fst3fs_call_interrupt(struct fst3fs_engine *g, struct fst3fs_call *c, int code, const char *text);
 
 /* ------------------------------------------------------------------ open_ahead.c: files opened ahead */
 

@@ -13,25 +13,27 @@ static uint64_t largest(const struct fst3fs_session *s, const struct fst3fs_entr
 	uint64_t cap = c->cap && c->cap < s->layout.piece ? c->cap : s->layout.piece;
 	uint64_t share = (e->end - e->next) / s->layout.window;
 
-	if (e != &c->entries[c->count - 1])
+	if (e->index != c->count - 1 || c->open)
 		return cap;
 	while (cap > share && cap / 2 >= e->file->blksize)
 		cap /= 2;
 	return cap;
 }
 
-/* The next piece of `e`: where it comes from and where it goes. */
-static void shape(const struct fst3fs_session *s, const struct fst3fs_entry *e, struct fst3fs_slot *slot)
+/* The next piece of `e`: where it comes from and what it is read into. */
+static void shape(const struct fst3fs_session *s, struct fst3fs_entry *e, struct fst3fs_slot *slot)
 {
 	uint64_t length = fst3fs_piece_cut(e->next, e->end, largest(s, e), e->file->blksize);
 
-	slot->dst = e->request->dst ? e->request->dst + (e->next - (uint64_t)e->request->offset) : 0;
+	while (e->segment < e->nsegments - 1 && e->segments[e->segment].reach <= e->next)
+		e->segment++;
+	slot->first = e->segment;
 	slot->direct = e->region != NULL;
 	slot->io = e->io;
 	slot->req.file = &e->file->io;
 	slot->req.offset = e->next;
 	slot->req.region = e->region ? e->region : s->staging;
-	slot->req.buf = e->region ? (void *)(uintptr_t)slot->dst : slot->staging;
+	slot->req.buf = e->region ? (void *)(uintptr_t)(e->segments->dst + (e->next - e->offset)) : slot->staging;
 	if (e->region && e->region->block) {
 		uint64_t at = (uint64_t)((uint8_t *)slot->req.buf - e->region->base);
 		uint64_t left = e->region->block - at % e->region->block;
@@ -124,5 +126,5 @@ bool fst3fs_fill_plenty(struct fst3fs_engine *g)
 	if (s->reading < s->tuner.limit || s->copying > 0 || !g->active)
 		return false;
 	e = fst3fs_call_next(g->active);
-	return e && (e < &e->call->entries[e->call->count - 1] || e->end - e->next > s->tuner.limit * s->layout.piece);
+	return e && (e->index < e->call->count - 1 || e->end - e->next > s->tuner.limit * s->layout.piece);
 }

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* What an engine needs before its first call and gives back after its last. */
+#include <errno.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -57,7 +58,29 @@ void fst3fs_engine_unref(struct fst3fs_engine *g)
 		g->end(g);
 }
 
+static _Thread_local const atomic_bool *background;
+
+void fst3fs_engine_background(const atomic_bool *stop)
+{
+	background = stop;
+}
+
 bool fst3fs_engine_asks_to_stop(const struct fst3fs_engine *g)
 {
+	if (background)
+		return atomic_load(background);
 	return g->interrupted && g->interrupted(g->interrupted_ctx) != 0;
+}
+
+bool fst3fs_engine_doze(struct fst3fs_engine *g, pthread_cond_t *cond)
+{
+	struct timespec ts = fst3fs_timespec(fst3fs_now_ns() + FST3FS_GLANCE_NS);
+	bool stop;
+
+	if (pthread_cond_clockwait(cond, &g->lock, CLOCK_MONOTONIC, &ts) != ETIMEDOUT)
+		return false;
+	pthread_mutex_unlock(&g->lock);
+	stop = fst3fs_engine_asks_to_stop(g);
+	pthread_mutex_lock(&g->lock);
+	return stop;
 }

@@ -4,6 +4,7 @@
  * metadata server, many can be under way at once, and one that hangs in the kernel does not take the caller with it.
  */
 #include <errno.h>
+#include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -45,7 +46,7 @@ static int choose_transport(struct fst3fs_engine *g, struct fst3fs_entry *e, str
 				      g->mount_point[0] ? g->mount_point : "(none)");
 	e->io = s->posix;
 	if (s->main && !e->call->off_mount)
-		e->call->off_mount = e->request->path;
+		e->call->off_mount = e->path;
 	return 0;
 }
 
@@ -53,15 +54,19 @@ static int choose_transport(struct fst3fs_engine *g, struct fst3fs_entry *e, str
  * operating system reads into any. */
 static int choose_direct(struct fst3fs_engine *g, struct fst3fs_entry *e, struct fst3fs_error *err)
 {
-	const struct fst3fs_request *q = e->request;
 	struct fst3fs_region *region = e->area ? e->area->region : NULL;
 	enum fst3fs_inside expected = e->call->own_buffer ? FST3FS_INSIDE : FST3FS_OUTSIDE;
 
 	/* The call was let in by where the buffer lay when it began. */
-	if (q->dst && fst3fs_inside(g->session->staging, q->dst, (uint64_t)q->length) != expected)
+	for (size_t i = 0; i < e->nsegments; i++) {
+		const struct fst3fs_segment *seg = &e->segments[i];
+
+		if (!seg->dst || fst3fs_inside(g->session->staging, seg->dst, seg->length) == expected)
+			continue;
 		return fst3fs_err_set_kind(err, FST3FS_ERROR_VALUE, -EINVAL,
 					   "the destination lies in a buffer of the reader that was replaced: ask for "
 					   "its address again");
+	}
 	if (e->call->own_buffer)
 		region = g->session->staging;
 	/* A new daemon at the place of the old one does not know memory that the old one knew. */
@@ -84,16 +89,32 @@ static void note_device(struct fst3fs_engine *g, const char *name)
 		snprintf(g->devices + used, sizeof(g->devices) - used, "%s%s", used ? "," : "", name);
 }
 
+/* Whose memory a destination is; all of a range's belong to one device. */
+static int find_device(struct fst3fs_engine *g, struct fst3fs_entry *e, uint64_t dst, struct fst3fs_error *err)
+{
+	struct fst3fs_dev *dev;
+	int rc = fst3fs_session_device(g->session, dst, &dev, err);
+
+	if (rc < 0)
+		return rc;
+	if (e->dev && e->dev != dev)
+		return fst3fs_err_set_kind(err, FST3FS_ERROR_VALUE, -EINVAL,
+					   "destinations on %s and on %s: what is read together goes to one device",
+					   e->dev->name, dev->name);
+	if (!e->dev && dev->ops->begin)
+		rc = dev->ops->begin(dev, dst, err);
+	e->dev = dev;
+	return rc;
+}
+
 static int choose_device(struct fst3fs_engine *g, struct fst3fs_entry *e, struct fst3fs_error *err)
 {
-	int rc;
+	int rc = 0;
 
-	if (!e->request->dst || e->region)
-		return 0;
-	rc = fst3fs_session_device(g->session, e->request->dst, &e->dev, err);
-	if (rc == 0 && e->dev->ops->begin)
-		rc = e->dev->ops->begin(e->dev, e->request->dst, err);
-	if (rc == 0)
+	for (size_t i = 0; i < e->nsegments && rc == 0 && !e->region; i++)
+		if (e->segments[i].dst)
+			rc = find_device(g, e, e->segments[i].dst, err);
+	if (rc == 0 && e->dev)
 		note_device(g, e->dev->name);
 	return rc;
 }
@@ -101,8 +122,15 @@ static int choose_device(struct fst3fs_engine *g, struct fst3fs_entry *e, struct
 static int make_ready(struct fst3fs_engine *g, struct fst3fs_entry *e, struct fst3fs_error *err)
 {
 	uint64_t size = __atomic_load_n(&e->file->size, __ATOMIC_RELAXED);
-	uint64_t offset = (uint64_t)e->request->offset, length = (uint64_t)e->request->length;
-	int rc = choose_transport(g, e, err);
+	bool whole = e->offset <= size && e->length <= size - e->offset;
+	int rc = 0;
+
+	if (e->exact && !whole)
+		return fst3fs_err_set_kind(err, FST3FS_ERROR_VALUE, -EINVAL,
+					   "truncated: the file has %" PRIu64 " bytes, and bytes up to %" PRIu64
+					   " are wanted",
+					   size, e->offset + e->length);
+	rc = choose_transport(g, e, err);
 
 	if (rc == 0)
 		rc = choose_direct(g, e, err);
@@ -110,8 +138,8 @@ static int make_ready(struct fst3fs_engine *g, struct fst3fs_entry *e, struct fs
 		rc = choose_device(g, e, err);
 	if (rc < 0)
 		return rc;
-	e->next = offset;
-	e->end = offset >= size ? offset : size - offset < length ? size : offset + length;
+	e->next = e->offset;
+	e->end = whole ? e->offset + e->length : e->offset < size ? size : e->offset;
 	return 0;
 }
 
@@ -163,7 +191,7 @@ static void open_run(struct fst3fs_task *task)
 
 static int start_job(struct fst3fs_engine *g, struct fst3fs_entry *e)
 {
-	size_t bytes = strlen(e->request->path) + 1;
+	size_t bytes = strlen(e->path) + 1;
 	struct open_job *job = malloc(sizeof(*job) + bytes);
 	int rc;
 
@@ -173,7 +201,7 @@ static int start_job(struct fst3fs_engine *g, struct fst3fs_entry *e)
 	job->engine = g;
 	job->entry = e;
 	job->mount_dev = g->session->main ? g->session->mount_dev : 0;
-	memcpy(job->path, e->request->path, bytes);
+	memcpy(job->path, e->path, bytes);
 	rc = fst3fs_pool_run(g->openers, &job->task);
 	if (rc < 0) {
 		free(job);
@@ -191,7 +219,7 @@ bool fst3fs_open_ahead(struct fst3fs_engine *g, struct fst3fs_call *c)
 	bool moved = false;
 
 	while (c->opened < c->count && c->opening < OPENING_MAX && c->opened < c->cursor + FST3FS_CALL_AHEAD) {
-		struct fst3fs_entry *e = &c->entries[c->opened++];
+		struct fst3fs_entry *e = c->entries[c->opened++];
 		int rc = e->state == FST3FS_ENTRY_NEW ? start_job(g, e) : 0;
 
 		if (rc < 0) {

@@ -15,7 +15,7 @@
 
 static void time_out(struct fst3fs_engine *g, struct fst3fs_call *c)
 {
-	const struct fst3fs_entry *e = c->entries, *end = c->entries + c->count;
+	const struct fst3fs_entry *e = c->entries[0];
 	struct fst3fs_error err;
 
 	fst3fs_err_reset(&err);
@@ -26,8 +26,8 @@ static void time_out(struct fst3fs_engine *g, struct fst3fs_call *c)
 		fst3fs_call_fail(g, c, &err);
 		return;
 	}
-	while (e < end - 1 && e->busy == 0)
-		e++;
+	for (size_t i = 1; i < c->count && e->busy == 0; i++)
+		e = c->entries[i];
 	if (g->session->reading > 0)
 		fst3fs_err_set(&err, -ETIMEDOUT,
 			       "no completion for %u ms with %u requests in flight (%s): the daemon hangs or is gone; "
@@ -36,7 +36,7 @@ static void time_out(struct fst3fs_engine *g, struct fst3fs_call *c)
 	else
 		fst3fs_err_set_kind(&err, FST3FS_ERROR_DEVICE, -ETIMEDOUT, "copies to %s did not end within %u ms",
 				    e->dev ? e->dev->name : "memory", g->timeout_ms);
-	fst3fs_err_set_path(&err, e->request->path);
+	fst3fs_err_set_path(&err, e->path);
 	fst3fs_give_up(g, c, &err);
 }
 

@@ -86,8 +86,12 @@ static void free_parts(struct fst3fs_session *s, bool given_up, uint64_t deadlin
 		s->staging->ops->region_free(s->staging);
 	if (s->main)
 		s->main->ops->close(s->main, given_up, deadline_ns);
-	for (uint32_t i = 0; s->slots && i < s->layout.slots; i++)
+	for (uint32_t i = 0; s->slots && i < s->layout.slots; i++) {
 		fst3fs_area_put(s->slots[i].held);
+		/* With copies that never ended the device may still be reading the list. */
+		if (s->copying == 0)
+			free(s->slots[i].parts);
+	}
 	free(s->slots);
 	fst3fs_waker_fini(&s->waker);
 	free(s);

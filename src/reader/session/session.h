@@ -23,12 +23,14 @@
 enum fst3fs_slot_state { FST3FS_SLOT_FREE, FST3FS_SLOT_READING, FST3FS_SLOT_LANDED, FST3FS_SLOT_COPYING };
 
 struct fst3fs_slot {
-	struct fst3fs_io_req req;    /* first, so that a request leads back to its slot */
-	struct fst3fs_dev_copy copy; /* found back by container_of */
-	uint8_t *staging;	     /* this slot's part of the staging buffer */
-	struct fst3fs_io *io;	     /* the transport that reads it */
+	struct fst3fs_io_req req;      /* first, so that a request leads back to its slot */
+	struct fst3fs_dev_copy copy;   /* found back by container_of */
+	struct fst3fs_dev_part *parts; /* of the copy, with room for `room` */
+	size_t room;
+	uint8_t *staging;     /* this slot's part of the staging buffer */
+	struct fst3fs_io *io; /* the transport that reads it */
 	struct fst3fs_entry *entry;
-	uint64_t dst;		  /* where this piece goes, 0 = nowhere */
+	size_t first;		  /* the first of the entry's segments that this piece may carry bytes of */
 	bool direct;		  /* it was read into its destination */
 	struct fst3fs_area *held; /* given up while the operating system reads into it: a reference */
 	enum fst3fs_slot_state state;

@@ -89,10 +89,10 @@ struct fst3fs_dev *open_dev(struct fixture *fx, int ordinal)
 
 int start_piece(struct fixture *fx, struct fst3fs_dev *dev, int i, CUdeviceptr dst, bool wait)
 {
-	fx->copies[i] = (struct fst3fs_dev_copy){.dst = dst + (CUdeviceptr)i * PIECE,
-						 .src = (uint8_t *)fx->config.staging + (size_t)i * PIECE,
-						 .length = PIECE,
-						 .status = 12345};
+	fx->parts[i] = (struct fst3fs_dev_part){.dst = dst + (CUdeviceptr)i * PIECE,
+						.src = (uint8_t *)fx->config.staging + (size_t)i * PIECE,
+						.length = PIECE};
+	fx->copies[i] = (struct fst3fs_dev_copy){.parts = &fx->parts[i], .nparts = 1, .status = 12345};
 	return dev->ops->copy(dev, &fx->copies[i], wait, &fx->err);
 }
 

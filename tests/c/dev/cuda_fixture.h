@@ -25,6 +25,7 @@ struct fixture {
 	struct fst3fs_dev_config config;
 	CUcontext primary[2]; /* held by "the application" */
 	struct fst3fs_dev_copy copies[PIECES];
+	struct fst3fs_dev_part parts[PIECES];
 	struct fst3fs_error err;
 };
 

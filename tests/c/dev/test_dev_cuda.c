@@ -86,15 +86,16 @@ static void odd_sizes_and_addresses_arrive_exactly(void **state)
 	CUdeviceptr dst = device_alloc(fx, 0, STAGING);
 
 	for (size_t i = 0; i < sizeof(lengths) / sizeof(lengths[0]); i++) {
-		struct fst3fs_dev_copy copy = {.dst = dst + 7 * i + 1,
-					       .src = (uint8_t *)fx->config.staging + 13 * i + 1,
-					       .length = lengths[i]};
+		const struct fst3fs_dev_part part = {.dst = dst + 7 * i + 1,
+						     .src = (uint8_t *)fx->config.staging + 13 * i + 1,
+						     .length = lengths[i]};
+		struct fst3fs_dev_copy copy = {.parts = &part, .nparts = 1};
 
 		fill_staging(fx, (unsigned)i);
 		assert_int_equal(dev->ops->copy(dev, &copy, false, &fx->err), 0);
 		assert_int_equal(collect(fx, dev, 1, WAKE_ONLY_MS), 0);
-		device_read(fx->primary[0], copy.dst, back, lengths[i]);
-		assert_memory_equal(back, copy.src, lengths[i]);
+		device_read(fx->primary[0], part.dst, back, lengths[i]);
+		assert_memory_equal(back, part.src, lengths[i]);
 	}
 	dev->ops->close(dev, false);
 	cuMemFree_v2(dst);

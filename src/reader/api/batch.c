@@ -1,0 +1,385 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include <errno.h>
+#include <inttypes.h>
+#include <stdatomic.h>
+#include <stdlib.h>
+
+#include "batch_i.h"
+
+/* A run of the plan, as the engine reads it, and its segments. */
+struct chunk {
+	struct chunk *next;
+	struct fst3fs_entry entry;
+	struct fst3fs_segment segments[];
+};
+
+struct fst3fs_batch {
+	struct fst3fs_reader *reader; /* a reference, and one of the thread's */
+	struct fst3fs_batch_plan what;
+	size_t next_run;
+	atomic_bool stop; /* the thread reads no more */
+
+	/* Under the engine's lock. */
+	struct fst3fs_target *targets;
+	struct chunk *chunks, **tail; /* all of them, until the end */
+	struct chunk *fresh;	      /* the first that no call has taken */
+	struct fst3fs_call call;
+	bool running; /* `call` is in the engine */
+	bool closed;  /* nothing more will be added */
+	bool ended;   /* so is the thread */
+	pthread_cond_t work, moved;
+	uint64_t starved_ns, idle_since_ns; /* 0 = not idle */
+	struct fst3fs_error call_err, err;  /* of the call that runs; the first of all */
+	int rc;
+};
+
+/* ------------------------------------------------------------------ the thread (under the engine's lock) */
+
+/* What no call will read any more. */
+static void drop_fresh(struct fst3fs_batch *b, int code)
+{
+	for (; b->fresh; b->fresh = b->fresh->next)
+		fst3fs_entry_end_targets(&b->fresh->entry, code, &b->moved);
+}
+
+static int call_init(struct fst3fs_batch *b)
+{
+	b->call = (struct fst3fs_call){
+		.cap = b->what.chunk_size,
+		.moved = &b->moved,
+		.open = !b->closed,
+		.off_mount = b->call.off_mount, /* what is to be said at the end */
+		.renewed = b->call.renewed,
+	};
+	b->call.entries = malloc(sizeof(struct fst3fs_entry *));
+	if (!b->call.entries)
+		return fst3fs_err_set(&b->call_err, -ENOMEM, "no memory for a list of requests");
+	b->call.entries[0] = &b->fresh->entry;
+	b->call.count = 1;
+	b->fresh = b->fresh->next;
+	return 0;
+}
+
+/* Chunks that were added meanwhile go into the call that runs. */
+static void feed(struct fst3fs_batch *b)
+{
+	while (b->fresh && fst3fs_engine_append(&b->reader->engine, &b->call, &b->fresh->entry) > 0)
+		b->fresh = b->fresh->next;
+}
+
+/* Ranges that failed in a stale call which was not run again have told nobody. */
+static void end_stale(struct fst3fs_batch *b)
+{
+	for (size_t i = 0; b->call.stale && i < b->call.count; i++)
+		fst3fs_entry_end_targets(b->call.entries[i], b->call.entries[i]->status, &b->moved);
+}
+
+static void run(struct fst3fs_batch *b)
+{
+	struct fst3fs_engine *g = &b->reader->engine;
+	int rc;
+
+	fst3fs_err_reset(&b->call_err);
+	rc = call_init(b);
+	if (rc == 0) {
+		b->running = true;
+		feed(b);
+		pthread_mutex_unlock(&g->lock);
+		rc = fst3fs_reader_run(b->reader, &b->call, &b->call_err);
+		pthread_mutex_lock(&g->lock);
+		b->running = false;
+		end_stale(b);
+	} else {
+		drop_fresh(b, rc);
+	}
+	if (rc < 0 && b->rc == 0) {
+		b->rc = rc;
+		b->err = b->call_err;
+	}
+	free(b->call.entries);
+	b->call.entries = NULL;
+}
+
+static void wait_for_work(struct fst3fs_batch *b)
+{
+	b->idle_since_ns = fst3fs_now_ns();
+	pthread_cond_wait(&b->work, &b->reader->engine.lock);
+	b->starved_ns += fst3fs_now_ns() - b->idle_since_ns;
+	b->idle_since_ns = 0;
+}
+
+static void *batch_main(void *arg)
+{
+	struct fst3fs_batch *b = arg;
+	struct fst3fs_engine *g = &b->reader->engine;
+
+	fst3fs_engine_background(&b->stop);
+	pthread_mutex_lock(&g->lock);
+	while (!atomic_load(&b->stop) && (b->fresh || !b->closed)) {
+		if (b->fresh)
+			run(b);
+		else
+			wait_for_work(b);
+	}
+	drop_fresh(b, -ECANCELED);
+	b->ended = true;
+	pthread_cond_broadcast(&b->moved);
+	pthread_mutex_unlock(&g->lock);
+	fst3fs_engine_unref(g); /* the batch may be gone by now */
+	return NULL;
+}
+
+/* ------------------------------------------------------------------ making one */
+
+static void batch_free(struct fst3fs_batch *b)
+{
+	struct fst3fs_engine *g = &b->reader->engine;
+
+	while (b->chunks) {
+		struct chunk *next = b->chunks->next;
+
+		free(b->chunks);
+		b->chunks = next;
+	}
+	free(b->targets);
+	pthread_cond_destroy(&b->moved);
+	pthread_cond_destroy(&b->work);
+	free(b);
+	fst3fs_engine_unref(g);
+}
+
+static int start(struct fst3fs_batch *b, struct fst3fs_error *err)
+{
+	int rc;
+
+	fst3fs_engine_ref(&b->reader->engine);
+	rc = fst3fs_thread_detach("fst3fs-batch", batch_main, b);
+	if (rc == 0)
+		return 0;
+	fst3fs_engine_unref(&b->reader->engine);
+	return fst3fs_err_set(err, rc, "cannot start a thread: %s", fst3fs_strerror(rc));
+}
+
+int fst3fs_batch_new(struct fst3fs_reader *r, const struct fst3fs_batch_plan *what, struct fst3fs_batch **out,
+		     struct fst3fs_error *err)
+{
+	struct fst3fs_batch *b = calloc(1, sizeof(*b));
+	int rc;
+
+	if (b)
+		b->targets = calloc(what->n + 1, sizeof(*b->targets));
+	if (!b || !b->targets) {
+		free(b);
+		return fst3fs_err_set(err, -ENOMEM, "no memory for %zu ranges", what->n);
+	}
+	for (size_t i = 0; i < what->n; i++)
+		b->targets[i].left = what->extents[i].end - what->extents[i].begin;
+	for (size_t i = 0; i < what->plan->nparts; i++)
+		b->targets[what->plan->parts[i].extent].pending++;
+	pthread_cond_init(&b->work, NULL);
+	pthread_cond_init(&b->moved, NULL);
+	fst3fs_engine_ref(&r->engine);
+	b->reader = r;
+	b->what = *what;
+	b->tail = &b->chunks;
+	b->closed = what->plan->nruns == 0;
+	rc = start(b, err);
+	if (rc < 0) {
+		batch_free(b);
+		return rc;
+	}
+	*out = b;
+	return 0;
+}
+
+/* ------------------------------------------------------------------ adding to it */
+
+static struct chunk *chunk_new(struct fst3fs_batch *b, const struct fst3fs_plan_run *run)
+{
+	struct chunk *chunk = calloc(1, sizeof(*chunk) + run->parts * sizeof(chunk->segments[0]));
+
+	if (!chunk)
+		return NULL;
+	fst3fs_entry_init(&chunk->entry, b->what.paths[run->file], run->begin, run->end - run->begin, 0);
+	chunk->entry.segments = chunk->segments;
+	chunk->entry.nsegments = run->parts;
+	chunk->entry.exact = b->what.exact;
+	for (size_t i = 0; i < run->parts; i++) {
+		const struct fst3fs_plan_part *part = &b->what.plan->parts[run->part + i];
+		uint64_t dst = b->what.dsts[part->extent];
+
+		chunk->segments[i] = (struct fst3fs_segment){
+			.offset = part->begin,
+			.length = part->end - part->begin,
+			.dst = dst ? dst + part->within : 0,
+			.reach = part->reach,
+			.target = &b->targets[part->extent],
+		};
+	}
+	return chunk;
+}
+
+/* Whose memory the chunk goes to: the reader's own buffer serves other reads; an area takes bytes without a copy when
+ * they are to lie there as they do in the file. */
+static int chunk_place(struct fst3fs_reader *r, struct chunk *chunk, struct fst3fs_error *err)
+{
+	struct fst3fs_entry *e = &chunk->entry;
+	const struct fst3fs_segment *before = NULL;
+	int rc = 0;
+
+	for (size_t i = 0; i < e->nsegments && rc == 0; i++) {
+		const struct fst3fs_segment *seg = &e->segments[i];
+		const struct fst3fs_request q = {.path = e->path, .dst = seg->dst, .length = (int64_t)seg->length};
+		struct fst3fs_area *area;
+		bool own;
+
+		rc = fst3fs_reader_place(r, &q, &area, &own, err);
+		if (rc == 0 && own)
+			rc = fst3fs_err_set_kind(err, FST3FS_ERROR_VALUE, -EINVAL,
+						 "the reader's own buffer serves one request at a time");
+		if (!before)
+			e->area = area;
+		else if (area != e->area || before->offset + before->length != seg->offset ||
+			 before->dst + before->length != seg->dst)
+			e->area = NULL;
+		before = seg;
+	}
+	return rc;
+}
+
+int fst3fs_batch_add_run(struct fst3fs_batch *b, struct fst3fs_error *err)
+{
+	struct fst3fs_engine *g = &b->reader->engine;
+	struct chunk *chunk = chunk_new(b, &b->what.plan->runs[b->next_run]);
+	int rc = chunk ? chunk_place(b->reader, chunk, err) : fst3fs_err_set(err, -ENOMEM, "no memory for a request");
+
+	if (rc < 0) {
+		free(chunk);
+		return rc;
+	}
+	b->next_run++;
+	pthread_mutex_lock(&g->lock);
+	b->closed = b->next_run == b->what.plan->nruns;
+	if (b->closed)
+		b->call.open = false;
+	*b->tail = chunk;
+	b->tail = &chunk->next;
+	if (!b->fresh)
+		b->fresh = chunk;
+	if (b->ended)
+		drop_fresh(b, -ECANCELED);
+	else if (b->running)
+		feed(b);
+	pthread_cond_signal(&b->work);
+	pthread_mutex_unlock(&g->lock);
+	return 0;
+}
+
+size_t fst3fs_batch_runs_left(const struct fst3fs_batch *b)
+{
+	return b->what.plan->nruns - b->next_run;
+}
+
+/* ------------------------------------------------------------------ waiting for it */
+
+static bool is_over(const struct fst3fs_batch *b, const struct fst3fs_target *t)
+{
+	return t->left == 0 || t->pending == 0 || t->status < 0 || b->ended;
+}
+
+bool fst3fs_batch_is_over(struct fst3fs_batch *b, size_t i)
+{
+	bool over;
+
+	pthread_mutex_lock(&b->reader->engine.lock);
+	over = is_over(b, &b->targets[i]);
+	pthread_mutex_unlock(&b->reader->engine.lock);
+	return over;
+}
+
+/* What became of target `i`. Its own error may stand in the call that still runs. */
+static int64_t outcome(const struct fst3fs_batch *b, size_t i, struct fst3fs_error *err)
+{
+	const struct fst3fs_target *t = &b->targets[i];
+	const struct fst3fs_plan_extent *x = &b->what.extents[i];
+	const struct fst3fs_error *why = b->rc < 0 ? &b->err : &b->call_err;
+
+	if (t->left == 0 || (t->status == 0 && t->pending == 0))
+		return (int64_t)(x->end - x->begin - t->left);
+	if (err && t->status < 0 && why->code == t->status)
+		*err = *why;
+	else
+		fst3fs_err_set(err, t->status < 0 ? t->status : -ECANCELED, "%s",
+			       t->status < 0 ? fst3fs_strerror(t->status) : "cancelled");
+	fst3fs_err_set_path(err, b->what.paths[x->file]);
+	return t->status < 0 ? t->status : -ECANCELED;
+}
+
+int64_t fst3fs_batch_wait_target(struct fst3fs_batch *b, size_t i, struct fst3fs_error *err)
+{
+	struct fst3fs_engine *g = &b->reader->engine;
+	bool stop = false;
+	int64_t result;
+
+	pthread_mutex_lock(&g->lock);
+	while (!is_over(b, &b->targets[i]) && !stop)
+		stop = fst3fs_engine_doze(g, &b->moved);
+	if (is_over(b, &b->targets[i]))
+		result = outcome(b, i, err);
+	else
+		result = fst3fs_err_set(err, -EINTR, "interrupted");
+	pthread_mutex_unlock(&g->lock);
+	return result;
+}
+
+uint64_t fst3fs_batch_starved_ns(struct fst3fs_batch *b)
+{
+	struct fst3fs_engine *g = &b->reader->engine;
+	uint64_t ns;
+
+	pthread_mutex_lock(&g->lock);
+	ns = b->starved_ns + (b->idle_since_ns ? fst3fs_now_ns() - b->idle_since_ns : 0);
+	pthread_mutex_unlock(&g->lock);
+	return ns;
+}
+
+/* ------------------------------------------------------------------ its end */
+
+/* Under the lock. */
+static void cancel(struct fst3fs_batch *b)
+{
+	atomic_store(&b->stop, true);
+	if (b->running)
+		fst3fs_engine_cancel(&b->reader->engine, &b->call);
+	pthread_cond_signal(&b->work);
+}
+
+int fst3fs_batch_end(struct fst3fs_batch *b, bool at_once, struct fst3fs_error *err)
+{
+	struct fst3fs_engine *g = &b->reader->engine;
+	bool stopped = false;
+	int rc;
+
+	pthread_mutex_lock(&g->lock);
+	b->closed = true;
+	if (at_once)
+		cancel(b);
+	pthread_cond_signal(&b->work);
+	while (!b->ended) {
+		if (!fst3fs_engine_doze(g, &b->moved) || stopped || b->ended)
+			continue;
+		stopped = true;
+		cancel(b);
+	}
+	rc = at_once ? 0 : b->rc;
+	pthread_mutex_unlock(&g->lock);
+	if (rc < 0 && err)
+		*err = b->err;
+	if (stopped) {
+		fst3fs_err_reset(err);
+		rc = fst3fs_err_set(err, -EINTR, "interrupted");
+	}
+	fst3fs_reader_tell(b->reader, &b->call);
+	batch_free(b);
+	return rc;
+}
