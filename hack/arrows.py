@@ -40,7 +40,38 @@ ROOMS: Dict[str, Tuple[str, ...]] = {
         "src/reader/engine",
     ),
     "src/python": ("include", "src/reader/api"),  # calls alone: the build gives it no header but fst3fs.h
-    "usrbiod": ("src/base", "src/usrbio/wire"),
+    "usrbiod/base": ("src/base",),
+    "usrbiod/files": (),
+    "usrbiod/registry": ("usrbiod/base",),
+    "usrbiod/storage": ("src/base", "usrbiod/base"),
+    "usrbiod/rings": (
+        "src/base",
+        "src/usrbio/wire",
+        "usrbiod/base",
+        "usrbiod/files",
+        "usrbiod/registry",
+        "usrbiod/storage",
+    ),
+    "usrbiod/fs": (
+        "src/base",
+        "src/usrbio/wire",
+        "usrbiod/base",
+        "usrbiod/files",
+        "usrbiod/registry",
+        "usrbiod/storage",
+        "usrbiod/rings",
+    ),
+    "usrbiod/program": (
+        "src/base",
+        "src/usrbio/wire",
+        "usrbiod/base",
+        "usrbiod/files",
+        "usrbiod/registry",
+        "usrbiod/storage",
+        "usrbiod/rings",
+        "usrbiod/fs",
+    ),
+    "usrbiod": ("usrbiod/program",),
 }
 
 Arrow = Tuple[str, str]

@@ -12,11 +12,9 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-#include "clock.h"
-#include "fs.h"
-#include "guard.h"
 #include "mount.h"
-#include "plainio.h"
+#include "parts.h"
+#include "report.h"
 
 enum {
 	FUSE_THREADS = 32,
@@ -56,7 +54,7 @@ static void write_stats(struct usrbiod *d)
 
 	if (!d->options.stats_path)
 		return;
-	rc = stats_write(&d->stats, &d->faults, d->options.stats_path);
+	rc = report_write(&d->stats, &d->storage.faults, d->options.stats_path);
 	if (rc)
 		fprintf(stderr, "usrbiod: %s: %s\n", d->options.stats_path, strerror(-rc));
 }
@@ -124,63 +122,6 @@ static int serve(struct usrbiod *d, struct fuse_session *session)
 	return rc;
 }
 
-static int start_parts(struct usrbiod *d, int root_fd)
-{
-	const struct options *o = &d->options;
-	const struct link_config link = {.latency_ns = o->latency_us * 1000,
-					 .jitter_ns = o->jitter_us * 1000,
-					 .bytes_per_s = o->bandwidth_mbps * 1000000,
-					 .job_bytes_per_s = o->job_mbps * 1000000};
-	long cpus = sysconf(_SC_NPROCESSORS_ONLN);
-	int rc;
-
-	stats_init(&d->stats);
-	link_init(&d->link, &link);
-	dirhandles_init(&d->dirs);
-	d->faults.every[FAULT_FAIL] = o->fail_every;
-	d->faults.every[FAULT_HANG] = o->hang_every;
-	d->faults.every[FAULT_SHORT] = o->short_every;
-	d->inodes = inodes_new(root_fd);
-	if (!d->inodes) {
-		close(root_fd);
-		return -ENOMEM;
-	}
-	d->copiers = fst3fs_pool_new("copier", cpus < 2 ? 2 : cpus > 16 ? 16 : (int)cpus);
-	d->iovs = iovs_new(d);
-	if (!d->copiers || !d->iovs)
-		return -ENOMEM;
-	rc = guard_init();
-	if (rc == 0)
-		rc = plainio_init();
-	if (rc == 0)
-		rc = timer_start(&d->timer);
-	if (rc == 0)
-		rc = rings_start(d, &d->rings);
-	return rc;
-}
-
-/* Ends all threads. True when none is stuck in the backing file system, so that memory may be freed. */
-static bool stop_parts(struct usrbiod *d)
-{
-	if (d->rings)
-		rings_stop(d->rings);
-	if (d->timer)
-		timer_stop(d->timer);
-	return fst3fs_pool_leave(d->copiers, fst3fs_now_ns() + 5 * FST3FS_NS_PER_S);
-}
-
-static void free_parts(struct usrbiod *d)
-{
-	dirhandles_fini(&d->dirs);
-	iovs_free(d->iovs);
-	rings_free(d->rings);
-	inodes_free(d->inodes);
-	if (d->timer)
-		timer_free(d->timer);
-	link_fini(&d->link);
-	stats_fini(&d->stats);
-}
-
 /* Files are served by fd, one for each that the kernel knows. */
 static void raise_fd_limit(void)
 {
@@ -201,7 +142,7 @@ static int run(struct usrbiod *d, int root_fd)
 	umask(0); /* the kernel has applied the caller's */
 	raise_fd_limit();
 	signals_block();
-	rc = start_parts(d, root_fd);
+	rc = parts_start(d, root_fd);
 	if (rc)
 		fprintf(stderr, "usrbiod: cannot start: %s\n", strerror(-rc));
 	if (rc == 0) {
@@ -210,12 +151,12 @@ static int run(struct usrbiod *d, int root_fd)
 		write_stats(d);
 	}
 	/* Answers go through the session's fd: nothing may be left that sends one when it is closed. */
-	stopped = stop_parts(d);
+	stopped = parts_stop(d);
 	if (session)
 		fuse_session_unmount(session);
 	if (!stopped)
 		_exit(1);
-	free_parts(d);
+	parts_free(d);
 	if (session)
 		fuse_session_destroy(session);
 	return rc ? 1 : 0;

@@ -14,12 +14,12 @@
 #include "clock.h"
 #include "cm.h"
 #include "faults.h"
-#include "guard.h"
 #include "key.h"
 #include "link.h"
 #include "options.h"
+#include "sigbus.h"
 #include "timer.h"
-#include "xfer.h"
+#include "transfer.h"
 
 #define UUID "01234567-89ab-cdef-0123-456789abcdef"
 
@@ -259,19 +259,19 @@ static void a_stopped_timer_drops_what_is_left(void **state)
 	timer_free(t);
 }
 
-/* ---------------------------------------------------------------- xfer */
+/* ---------------------------------------------------------------- transfer */
 
 static void ranges_are_cut_at_chunks_of_the_file(void **state)
 {
 	struct piece pieces[8];
-	struct xfer x = {.pieces = pieces};
+	struct transfer x = {.pieces = pieces};
 
 	(void)state;
-	assert_int_equal(xfer_pieces(0, 4096, 4096), 1);
-	assert_int_equal(xfer_pieces(1, 4096, 4096), 2);
-	assert_int_equal(xfer_pieces(4095, 1, 4096), 1);
-	assert_int_equal(xfer_pieces(77, 0, 4096), 1);
-	assert_int_equal(xfer_cut(&x, 4000, 5000, 4096, 100, 3), 3);
+	assert_int_equal(transfer_pieces(0, 4096, 4096), 1);
+	assert_int_equal(transfer_pieces(1, 4096, 4096), 2);
+	assert_int_equal(transfer_pieces(4095, 1, 4096), 1);
+	assert_int_equal(transfer_pieces(77, 0, 4096), 1);
+	assert_int_equal(transfer_cut(&x, 4000, 5000, 4096, 100, 3), 3);
 	assert_int_equal(pieces[0].len, 96);
 	assert_int_equal(pieces[0].at, 100);
 	assert_int_equal(pieces[1].file_off, 4096);
@@ -282,14 +282,14 @@ static void ranges_are_cut_at_chunks_of_the_file(void **state)
 }
 
 struct traced {
-	struct xfer xfer;
+	struct transfer transfer;
 	struct piece pieces[64];
 	int arrived;
 	uint64_t done_at;
 	sem_t done;
 };
 
-static void trace_arrival(struct xfer *x, struct piece *p)
+static void trace_arrival(struct transfer *x, struct piece *p)
 {
 	struct traced *t = (struct traced *)x;
 
@@ -299,7 +299,7 @@ static void trace_arrival(struct xfer *x, struct piece *p)
 	t->arrived++;
 }
 
-static void trace_done(struct xfer *x)
+static void trace_done(struct transfer *x)
 {
 	struct traced *t = (struct traced *)x;
 
@@ -307,14 +307,14 @@ static void trace_done(struct xfer *x)
 	sem_post(&t->done);
 }
 
-static void transfer(struct traced *t, struct timer *timer, struct link *l)
+static void transfer(struct traced *t, struct storage *storage)
 {
 	memset(t, 0, sizeof(*t));
 	sem_init(&t->done, 0, 0);
-	t->xfer = (struct xfer){
-		.timer = timer, .link = l, .pieces = t->pieces, .arrive = trace_arrival, .done = trace_done};
-	xfer_cut(&t->xfer, 0, 64 * 4096, 4096, 0, 0);
-	xfer_start(&t->xfer);
+	t->transfer =
+		(struct transfer){.storage = storage, .pieces = t->pieces, .arrive = trace_arrival, .done = trace_done};
+	transfer_cut(&t->transfer, 0, 64 * 4096, 4096, 0, 0);
+	transfer_start(&t->transfer);
 	while (sem_wait(&t->done))
 		;
 	sem_destroy(&t->done);
@@ -323,30 +323,29 @@ static void transfer(struct traced *t, struct timer *timer, struct link *l)
 /* The times are nominal, so they can be exact although threads wake up late. */
 static void a_job_takes_one_latency_and_all_its_bytes(void **state)
 {
-	struct link_config config = {.latency_ns = 100000, .bytes_per_s = 4096000000ull, .job_bytes_per_s = 409600000};
+	struct storage_config config = {
+		.link = {.latency_ns = 100000, .bytes_per_s = 4096000000ull, .job_bytes_per_s = 409600000}};
 	static struct traced t;
-	struct timer *timer;
-	struct link l;
+	struct storage storage;
 
 	(void)state;
-	assert_int_equal(timer_start(&timer), 0);
-	link_init(&l, &config);
-	transfer(&t, timer, &l);
+	assert_int_equal(storage_start(&storage, &config), 0);
+	transfer(&t, &storage);
 	assert_int_equal(t.arrived, 64);
 	/* 64 pieces of 10,000 ns each, behind one latency. */
 	assert_int_equal(t.done_at - t.pieces[0].ready_ns, 640000);
-	config.jitter_ns = 200000;
-	link_fini(&l);
-	link_init(&l, &config);
-	transfer(&t, timer, &l);
+	storage_stop(&storage);
+	storage_fini(&storage);
+	config.link.jitter_ns = 200000;
+	assert_int_equal(storage_start(&storage, &config), 0);
+	transfer(&t, &storage);
 	assert_int_equal(t.arrived, 64);
 	assert_true(t.done_at >= t.pieces[63].ready_ns + 10000);
-	xfer_sort(&t.xfer);
+	transfer_sort(&t.transfer);
 	for (int i = 0; i < 64; i++)
 		assert_int_equal(t.pieces[i].file_off, i * 4096);
-	timer_stop(timer);
-	timer_free(timer);
-	link_fini(&l);
+	storage_stop(&storage);
+	storage_fini(&storage);
 }
 
 /* ---------------------------------------------------------------- the rest */
@@ -367,22 +366,22 @@ static void memory_that_shrinks_reads_as_zeros(void **state)
 {
 	int fd = memfd_create("guarded", MFD_CLOEXEC);
 	volatile uint8_t *mem;
-	struct guard *g;
+	struct sigbus_area *g;
 
 	(void)state;
-	assert_int_equal(guard_init(), 0);
+	assert_int_equal(sigbus_init(), 0);
 	assert_int_equal(ftruncate(fd, 8192), 0);
 	mem = mmap(NULL, 8192, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
-	g = guard_add((void *)mem, 8192);
+	g = sigbus_watch((void *)mem, 8192);
 	assert_non_null(g);
 	mem[5000] = 7;
-	assert_false(guard_hit(g));
+	assert_false(sigbus_hit(g));
 	assert_int_equal(ftruncate(fd, 4096), 0);
 	assert_int_equal(mem[5000], 0);
-	assert_true(guard_hit(g));
+	assert_true(sigbus_hit(g));
 	mem[5001] = 1;
 	assert_int_equal(mem[5001], 1);
-	guard_remove(g);
+	sigbus_unwatch(g);
 	munmap((void *)mem, 8192);
 	close(fd);
 }

@@ -1,0 +1,12 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The statistics as JSON. */
+#ifndef USRBIOD_REPORT_H
+#define USRBIOD_REPORT_H
+
+#include "faults.h"
+#include "stats.h"
+
+/* Writes the file as a whole or not at all; "-" is standard output. 0 or a negative errno. */
+int report_write(struct stats *s, const struct faults *f, const char *path);
+
+#endif

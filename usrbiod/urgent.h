@@ -1,9 +1,0 @@
-/* SPDX-License-Identifier: Apache-2.0 */
-/* For threads that keep simulated time: little work, but at once. */
-#ifndef USRBIOD_URGENT_H
-#define USRBIOD_URGENT_H
-
-/* Lets the calling thread run before others, where the system permits, and wake without slack. */
-void urgent_thread(const char *name);
-
-#endif
