@@ -4,7 +4,7 @@
 #include <stdatomic.h>
 #include <stdlib.h>
 
-#include "batch_i.h"
+#include "background_i.h"
 
 /* A run of the plan, as the engine reads it, and its segments. */
 struct chunk {
@@ -13,9 +13,9 @@ struct chunk {
 	struct fst3fs_segment segments[];
 };
 
-struct fst3fs_batch {
+struct fst3fs_background {
 	struct fst3fs_reader *reader; /* a reference, and one of the thread's */
-	struct fst3fs_batch_plan what;
+	struct fst3fs_background_plan what;
 	size_t next_run;
 	atomic_bool stop; /* the thread reads no more */
 
@@ -36,13 +36,13 @@ struct fst3fs_batch {
 /* ------------------------------------------------------------------ the thread (under the engine's lock) */
 
 /* What no call will read any more. */
-static void drop_fresh(struct fst3fs_batch *b, int code)
+static void drop_fresh(struct fst3fs_background *b, int code)
 {
 	for (; b->fresh; b->fresh = b->fresh->next)
 		fst3fs_entry_end_targets(&b->fresh->entry, code, &b->moved);
 }
 
-static int call_init(struct fst3fs_batch *b)
+static int call_init(struct fst3fs_background *b)
 {
 	b->call = (struct fst3fs_call){
 		.cap = b->what.chunk_size,
@@ -61,20 +61,20 @@ static int call_init(struct fst3fs_batch *b)
 }
 
 /* Chunks that were added meanwhile go into the call that runs. */
-static void feed(struct fst3fs_batch *b)
+static void feed(struct fst3fs_background *b)
 {
 	while (b->fresh && fst3fs_engine_append(&b->reader->engine, &b->call, &b->fresh->entry) > 0)
 		b->fresh = b->fresh->next;
 }
 
 /* Ranges that failed in a stale call which was not run again have told nobody. */
-static void end_stale(struct fst3fs_batch *b)
+static void end_stale(struct fst3fs_background *b)
 {
 	for (size_t i = 0; b->call.stale && i < b->call.count; i++)
 		fst3fs_entry_end_targets(b->call.entries[i], b->call.entries[i]->status, &b->moved);
 }
 
-static void run(struct fst3fs_batch *b)
+static void run(struct fst3fs_background *b)
 {
 	struct fst3fs_engine *g = &b->reader->engine;
 	int rc;
@@ -100,7 +100,7 @@ static void run(struct fst3fs_batch *b)
 	b->call.entries = NULL;
 }
 
-static void wait_for_work(struct fst3fs_batch *b)
+static void wait_for_work(struct fst3fs_background *b)
 {
 	b->idle_since_ns = fst3fs_now_ns();
 	pthread_cond_wait(&b->work, &b->reader->engine.lock);
@@ -108,9 +108,9 @@ static void wait_for_work(struct fst3fs_batch *b)
 	b->idle_since_ns = 0;
 }
 
-static void *batch_main(void *arg)
+static void *background_main(void *arg)
 {
-	struct fst3fs_batch *b = arg;
+	struct fst3fs_background *b = arg;
 	struct fst3fs_engine *g = &b->reader->engine;
 
 	fst3fs_engine_background(&b->stop);
@@ -131,7 +131,7 @@ static void *batch_main(void *arg)
 
 /* ------------------------------------------------------------------ making one */
 
-static void batch_free(struct fst3fs_batch *b)
+static void background_free(struct fst3fs_background *b)
 {
 	struct fst3fs_engine *g = &b->reader->engine;
 
@@ -148,22 +148,22 @@ static void batch_free(struct fst3fs_batch *b)
 	fst3fs_engine_unref(g);
 }
 
-static int start(struct fst3fs_batch *b, struct fst3fs_error *err)
+static int start(struct fst3fs_background *b, struct fst3fs_error *err)
 {
 	int rc;
 
 	fst3fs_engine_ref(&b->reader->engine);
-	rc = fst3fs_thread_detach("fst3fs-batch", batch_main, b);
+	rc = fst3fs_thread_detach("fst3fs-read", background_main, b);
 	if (rc == 0)
 		return 0;
 	fst3fs_engine_unref(&b->reader->engine);
 	return fst3fs_err_set(err, rc, "cannot start a thread: %s", fst3fs_strerror(rc));
 }
 
-int fst3fs_batch_new(struct fst3fs_reader *r, const struct fst3fs_batch_plan *what, struct fst3fs_batch **out,
+int fst3fs_background_new(struct fst3fs_reader *r, const struct fst3fs_background_plan *what, struct fst3fs_background **out,
 		     struct fst3fs_error *err)
 {
-	struct fst3fs_batch *b = calloc(1, sizeof(*b));
+	struct fst3fs_background *b = calloc(1, sizeof(*b));
 	int rc;
 
 	if (b)
@@ -185,7 +185,7 @@ int fst3fs_batch_new(struct fst3fs_reader *r, const struct fst3fs_batch_plan *wh
 	b->closed = what->plan->nruns == 0;
 	rc = start(b, err);
 	if (rc < 0) {
-		batch_free(b);
+		background_free(b);
 		return rc;
 	}
 	*out = b;
@@ -194,7 +194,7 @@ int fst3fs_batch_new(struct fst3fs_reader *r, const struct fst3fs_batch_plan *wh
 
 /* ------------------------------------------------------------------ adding to it */
 
-static struct chunk *chunk_new(struct fst3fs_batch *b, const struct fst3fs_plan_run *run)
+static struct chunk *chunk_new(struct fst3fs_background *b, const struct fst3fs_plan_run *run)
 {
 	struct chunk *chunk = calloc(1, sizeof(*chunk) + run->parts * sizeof(chunk->segments[0]));
 
@@ -247,7 +247,7 @@ static int chunk_place(struct fst3fs_reader *r, struct chunk *chunk, struct fst3
 	return rc;
 }
 
-int fst3fs_batch_add_run(struct fst3fs_batch *b, struct fst3fs_error *err)
+int fst3fs_background_add_run(struct fst3fs_background *b, struct fst3fs_error *err)
 {
 	struct fst3fs_engine *g = &b->reader->engine;
 	struct chunk *chunk = chunk_new(b, &b->what.plan->runs[b->next_run]);
@@ -275,19 +275,19 @@ int fst3fs_batch_add_run(struct fst3fs_batch *b, struct fst3fs_error *err)
 	return 0;
 }
 
-size_t fst3fs_batch_runs_left(const struct fst3fs_batch *b)
+size_t fst3fs_background_runs_left(const struct fst3fs_background *b)
 {
 	return b->what.plan->nruns - b->next_run;
 }
 
 /* ------------------------------------------------------------------ waiting for it */
 
-static bool is_over(const struct fst3fs_batch *b, const struct fst3fs_target *t)
+static bool is_over(const struct fst3fs_background *b, const struct fst3fs_target *t)
 {
 	return t->left == 0 || t->pending == 0 || t->status < 0 || b->ended;
 }
 
-bool fst3fs_batch_is_over(struct fst3fs_batch *b, size_t i)
+bool fst3fs_background_is_over(struct fst3fs_background *b, size_t i)
 {
 	bool over;
 
@@ -298,7 +298,7 @@ bool fst3fs_batch_is_over(struct fst3fs_batch *b, size_t i)
 }
 
 /* What became of target `i`. Its own error may stand in the call that still runs. */
-static int64_t outcome(const struct fst3fs_batch *b, size_t i, struct fst3fs_error *err)
+static int64_t outcome(const struct fst3fs_background *b, size_t i, struct fst3fs_error *err)
 {
 	const struct fst3fs_target *t = &b->targets[i];
 	const struct fst3fs_plan_extent *x = &b->what.extents[i];
@@ -315,7 +315,7 @@ static int64_t outcome(const struct fst3fs_batch *b, size_t i, struct fst3fs_err
 	return t->status < 0 ? t->status : -ECANCELED;
 }
 
-int64_t fst3fs_batch_wait_target(struct fst3fs_batch *b, size_t i, struct fst3fs_error *err)
+int64_t fst3fs_background_wait_target(struct fst3fs_background *b, size_t i, struct fst3fs_error *err)
 {
 	struct fst3fs_engine *g = &b->reader->engine;
 	bool stop = false;
@@ -332,7 +332,7 @@ int64_t fst3fs_batch_wait_target(struct fst3fs_batch *b, size_t i, struct fst3fs
 	return result;
 }
 
-uint64_t fst3fs_batch_starved_ns(struct fst3fs_batch *b)
+uint64_t fst3fs_background_starved_ns(struct fst3fs_background *b)
 {
 	struct fst3fs_engine *g = &b->reader->engine;
 	uint64_t ns;
@@ -346,7 +346,7 @@ uint64_t fst3fs_batch_starved_ns(struct fst3fs_batch *b)
 /* ------------------------------------------------------------------ its end */
 
 /* Under the lock. */
-static void cancel(struct fst3fs_batch *b)
+static void cancel(struct fst3fs_background *b)
 {
 	atomic_store(&b->stop, true);
 	if (b->running)
@@ -354,7 +354,7 @@ static void cancel(struct fst3fs_batch *b)
 	pthread_cond_signal(&b->work);
 }
 
-int fst3fs_batch_end(struct fst3fs_batch *b, bool at_once, struct fst3fs_error *err)
+int fst3fs_background_end(struct fst3fs_background *b, bool at_once, struct fst3fs_error *err)
 {
 	struct fst3fs_engine *g = &b->reader->engine;
 	bool stopped = false;
@@ -380,6 +380,6 @@ int fst3fs_batch_end(struct fst3fs_batch *b, bool at_once, struct fst3fs_error *
 		rc = fst3fs_err_set(err, -EINTR, "interrupted");
 	}
 	fst3fs_reader_tell(b->reader, &b->call);
-	batch_free(b);
+	background_free(b);
 	return rc;
 }
