@@ -50,10 +50,11 @@ enum fst3fs_error_kind {
  * succeeds leaves it in an unspecified state. Every parameter of this type may be NULL.
  */
 struct fst3fs_error {
-	int code;	 /**< Negative errno, the same value that the function returned. */
-	int kind;	 /**< enum fst3fs_error_kind. */
-	int64_t index;	 /**< Which request or path of a batch failed (from 0), -1 when the call has none. */
-	int64_t offset;	 /**< File offset of the fault, -1 when there is none. */
+	int code;	/**< Negative errno, the same value that the function returned. */
+	int kind;	/**< enum fst3fs_error_kind. */
+	int64_t index;	/**< Which request or path of a batch failed (from 0), -1 when the call has none. */
+	int64_t offset; /**< File offset of the fault, -1 when there is none. */
+	int rule;	/**< The rule that a file's contents break, by its number in docs/safetensors-rules.md; or 0. */
 	char path[4096]; /**< The file at fault, "" when there is none. */
 	char text[768];	 /**< What was wrong, one line, without the path. */
 };

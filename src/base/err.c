@@ -14,6 +14,7 @@ void fst3fs_err_reset(struct fst3fs_error *err)
 	err->kind = FST3FS_ERROR_SYSTEM;
 	err->index = -1;
 	err->offset = -1;
+	err->rule = 0;
 	err->path[0] = '\0';
 	err->text[0] = '\0';
 }
