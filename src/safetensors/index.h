@@ -26,7 +26,8 @@ struct safetensors_index;
  * Parses the `bytes` bytes of an index. Its `weight_map` is what counts; other keys are skipped. `json` is not kept.
  *
  * Returns 0; -ENOMEM; or -EINVAL (FST3FS_ERROR_VALUE) with err->rule, err->offset (byte of the index) and a text that
- * names rule, tensor and byte. `out` is untouched on failure. Undone by: safetensors_index_free().
+ * names rule, tensor and byte. `err` may be NULL, and has been reset by the caller. `out` is untouched on failure.
+ * Undone by: safetensors_index_free().
  */
 int safetensors_index_parse(const char *json, size_t bytes, struct safetensors_index **out, struct fst3fs_error *err);
 /* NULL is fine. */

@@ -37,8 +37,8 @@ struct safetensors_table;
  * kept.
  *
  * Returns 0; -ENOMEM; or -EINVAL (FST3FS_ERROR_VALUE) when the file breaks a rule: err->rule says which, err->offset is
- * the byte of the FILE, and the text names rule, tensor and byte. `out` is untouched on failure.
- * Undone by: safetensors_table_free().
+ * the byte of the FILE, and the text names rule, tensor and byte. `err` may be NULL, and has been reset by the caller.
+ * `out` is untouched on failure. Undone by: safetensors_table_free().
  */
 int safetensors_table_parse(const char *json, size_t bytes, uint64_t file_size, struct safetensors_table **out,
 			    struct fst3fs_error *err);
