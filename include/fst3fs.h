@@ -10,6 +10,10 @@
  *   4. Read safetensors headers        fst3fs_read_headers
  *   5. Read without a copy             fst3fs_alloc, or an address inside the reader's own buffer
  *   6. Know what is really in use      fst3fs_get_info
+ *   7. Read in the background          fst3fs_start_many, fst3fs_batch_wait, fst3fs_batch_finish
+ *   8. Tensors by name                 fst3fs_checkpoint_open, fst3fs_checkpoint_find, fst3fs_read_tensors
+ *   9. Tensors as they come            fst3fs_stream_open, fst3fs_stream_give, fst3fs_stream_next
+ *  10. The same for many processes     fst3fs_share_open, fst3fs_share_requests, fst3fs_share_copies
  *
  * Conventions. Functions return 0 (or a count) on success and a negative errno on failure. Sizes, offsets and lengths
  * are in bytes. Handles are opaque; what this header does not show may change. A `struct` that a caller fills begins
@@ -243,6 +247,216 @@ FST3FS_API int fst3fs_get_info(struct fst3fs_reader *r, struct fst3fs_info *info
  *         another negative errno.
  */
 FST3FS_API int fst3fs_mount_point(const char *path, char *buf, size_t size);
+
+/* ------------------------------------------------------------------ 7. in the background */
+
+/** Ranges that a thread of the library reads while the caller does something else. */
+struct fst3fs_batch;
+
+/**
+ * Starts reading @p n ranges and returns. They are read in the order of files and offsets, in which neighbours, and
+ * those with a small gap between them, share requests; destinations may be as many as there are ranges.
+ *
+ * @param requests    As in fst3fs_read_many, all of them to one device; copied, `result` is not touched. The
+ * destinations must stay valid until the batch has ended.
+ * @param chunk_size  Upper bound of one request, 0 = the reader chooses.
+ * @param out         Receives the batch; untouched on failure. Undone by: fst3fs_batch_finish() or
+ * fst3fs_batch_cancel().
+ * @return 0; -EINVAL bad argument, its index in err->index; -ENOMEM; -ECHILD; -EDEADLK.
+ *
+ * A batch keeps its reader's resources alive, but end it before fst3fs_close. Callbacks of the reader are called by
+ * none of its threads: `interrupted` is asked by those who wait.
+ */
+FST3FS_API int fst3fs_start_many(struct fst3fs_reader *r, const struct fst3fs_request *requests, size_t n,
+				 int64_t chunk_size, struct fst3fs_batch **out, struct fst3fs_error *err);
+
+/**
+ * Waits until range @p i is there, whatever the others do. Any number of threads may wait, any number of times.
+ *
+ * @return bytes delivered, fewer than asked for only at the end of the file; -EINTR the reader's callback said so, and
+ *         the batch goes on; or the range's error, as in fst3fs_read.
+ */
+FST3FS_API int64_t fst3fs_batch_wait(struct fst3fs_batch *b, size_t i, struct fst3fs_error *err);
+
+/** Would fst3fs_batch_wait() of range @p i return at once? */
+FST3FS_API bool fst3fs_batch_is_ready(struct fst3fs_batch *b, size_t i);
+
+/**
+ * Waits for every range and frees the batch, which nobody else may be using. When it returns nothing is in flight.
+ *
+ * @return 0; the error of a range that failed; or -EINTR, and then the rest was cancelled.
+ */
+FST3FS_API int fst3fs_batch_finish(struct fst3fs_batch *b, struct fst3fs_error *err);
+
+/** Ends it at once: what is in flight comes back or is given up, nothing more is requested, and the batch is freed.
+ *  NULL is fine. */
+FST3FS_API void fst3fs_batch_cancel(struct fst3fs_batch *b);
+
+/* ------------------------------------------------------------------ 8. tensors by name */
+
+/** The tensors of one safetensors file or of many. It never changes, and may be used from any thread. */
+struct fst3fs_checkpoint;
+
+/** What a header says of a tensor. Everything that it points to belongs to the checkpoint. */
+struct fst3fs_tensor {
+	const char *name;  /**< UTF-8. */
+	const char *dtype; /**< As headers spell it, "BF16" for example. */
+	unsigned bits;	   /**< Of one element: 4, 6, 8, 16, 32 or 64. */
+	unsigned rank;
+	const uint64_t *shape; /**< `rank` of them, outermost first. */
+	size_t file;	       /**< In fst3fs_checkpoint_file(). */
+	uint64_t offset;       /**< Of its first byte in the file. */
+	uint64_t length;       /**< Bytes. */
+};
+
+/**
+ * Reads and checks the headers of a checkpoint.
+ *
+ * @param paths  One: a directory (what its model.safetensors.index.json names, without one all of its *.safetensors in
+ * the order of their names), such an index, or a file. Or several files.
+ * @param out    Receives the checkpoint; untouched on failure. Undone by: fst3fs_checkpoint_free().
+ * @return 0; -EINVAL (FST3FS_ERROR_VALUE) a broken header or index (err->rule, err->offset), an index that names a
+ *         tensor which its file has not, one name in two files, or a directory without safetensors files; or what the
+ *         operating system said. err->path is the file.
+ */
+FST3FS_API int fst3fs_checkpoint_open(struct fst3fs_reader *r, const char *const *paths, size_t n,
+				      struct fst3fs_checkpoint **out, struct fst3fs_error *err);
+/** NULL is fine. */
+FST3FS_API void fst3fs_checkpoint_free(struct fst3fs_checkpoint *c);
+
+FST3FS_API size_t fst3fs_checkpoint_count(const struct fst3fs_checkpoint *c);
+/** Fills @p out with tensor number @p i: in the order of files, and in each of offsets. -EINVAL: there is none. */
+FST3FS_API int fst3fs_checkpoint_tensor(const struct fst3fs_checkpoint *c, size_t i, struct fst3fs_tensor *out);
+/** The number of the tensor of that name, or -ENOENT. */
+FST3FS_API int64_t fst3fs_checkpoint_find(const struct fst3fs_checkpoint *c, const char *name);
+FST3FS_API size_t fst3fs_checkpoint_file_count(const struct fst3fs_checkpoint *c);
+/** The path of file number @p i, NULL when there is none. */
+FST3FS_API const char *fst3fs_checkpoint_file(const struct fst3fs_checkpoint *c, size_t i);
+/** Entry number @p i of the `__metadata__` of a file, in its order: 0; or -ENOENT, there are no more. Both strings are
+ *  UTF-8, end with a NUL and may hold others. */
+FST3FS_API int fst3fs_checkpoint_metadata(const struct fst3fs_checkpoint *c, size_t file, size_t i, const char **key,
+					  size_t *key_bytes, const char **value, size_t *value_bytes);
+
+/**
+ * Reads @p n tensors, each to an address of its own and all of them to one device, as one piece of work.
+ *
+ * @param which  Their numbers, each at most once.
+ * @param dst    Where each of them goes; 0 = nowhere. Valid until the call returns.
+ * @return 0 when all of them were delivered; otherwise as fst3fs_read. A file that has become shorter than its header
+ *         says is -EINVAL (FST3FS_ERROR_VALUE).
+ */
+FST3FS_API int fst3fs_read_tensors(struct fst3fs_reader *r, const struct fst3fs_checkpoint *c, const size_t *which,
+				   const uint64_t *dst, size_t n, struct fst3fs_error *err);
+
+/* ------------------------------------------------------------------ 9. tensors as they come */
+
+/** Tensors in the order of their bytes, each as soon as it is complete, while those behind it are being read. */
+struct fst3fs_stream;
+
+/** Settings of a stream. Fill it with fst3fs_stream_options_init, then change what you need. */
+struct fst3fs_stream_options {
+	size_t size;	/**< sizeof(struct fst3fs_stream_options). */
+	uint64_t ahead; /**< Bytes of tensors that may be under way or waiting to be taken. Default 512 MiB. */
+};
+
+FST3FS_API void fst3fs_stream_options_init(struct fst3fs_stream_options *o);
+
+/**
+ * Begins to stream @p n tensors of a checkpoint, which must outlive the stream.
+ *
+ * @param which  Their numbers, each at most once, in any order; NULL = all (@p n is not looked at).
+ * @param o      NULL = the defaults.
+ * @param out    Receives the stream; untouched on failure. Undone by: fst3fs_stream_close().
+ *
+ * Threads: one at a time. The loop of a user:
+ *
+ *     while (fst3fs_stream_wants(s, &i))
+ *             fst3fs_stream_give(s, address_for(i), &err);
+ *     rc = fst3fs_stream_next(s, &i, &err);      // 1: tensor i is there; 0: that was all
+ */
+FST3FS_API int fst3fs_stream_open(struct fst3fs_reader *r, const struct fst3fs_checkpoint *c, const size_t *which,
+				  size_t n, const struct fst3fs_stream_options *o, struct fst3fs_stream **out,
+				  struct fst3fs_error *err);
+
+/**
+ * Does the stream want an address now? Then @p tensor is the number of the tensor it is for. It wants one as long as
+ * that keeps it within `ahead`, and whenever the next tensor cannot be completed without: neighbours share requests, of
+ * which 64 MiB at most are planned together, so that it may exceed `ahead` by that and one tensor.
+ */
+FST3FS_API bool fst3fs_stream_wants(struct fst3fs_stream *s, size_t *tensor);
+/**
+ * Gives the address that was wanted: memory as in fst3fs_read, of the tensor's length, all of a stream's on one device;
+ * valid until the tensor was taken with fst3fs_stream_next(), or the stream was closed. 0 = nowhere.
+ */
+FST3FS_API int fst3fs_stream_give(struct fst3fs_stream *s, uint64_t dst, struct fst3fs_error *err);
+/**
+ * Waits for the next tensor.
+ *
+ * @return 1 and its number in @p tensor: its bytes are there, and the stream has no more to do with its memory;
+ *         0 that was all; -EINVAL its address has not been given; or the error that ends the stream, as in fst3fs_read:
+ *         tensors taken before stay valid, and all that can be done is to close it. -EINTR does not end it.
+ */
+FST3FS_API int fst3fs_stream_next(struct fst3fs_stream *s, size_t *tensor, struct fst3fs_error *err);
+
+/** What a stream does, and what it waits for. */
+struct fst3fs_stream_info {
+	size_t size;	    /**< In: sizeof(struct fst3fs_stream_info). */
+	uint64_t wanted;    /**< Bytes of the tensors. */
+	uint64_t requested; /**< Bytes to be read for them: small gaps between them as well. */
+	uint64_t taken;	    /**< Bytes of tensors taken so far. */
+	uint64_t wait_ns;   /**< Time in which the caller waited for tensors. */
+	uint64_t idle_ns;   /**< Time in which the stream had nothing to read, because no tensor was taken. */
+};
+
+/** Fills @p info. @return 0, or -EINVAL for an unknown size. */
+FST3FS_API int fst3fs_stream_get_info(struct fst3fs_stream *s, struct fst3fs_stream_info *info);
+
+/** Ends a stream at once, wherever it is. When it returns nothing is in flight. NULL is fine. */
+FST3FS_API void fst3fs_stream_close(struct fst3fs_stream *s);
+
+/* ------------------------------------------------------------------ 10. the same tensors for many processes */
+
+/**
+ * A division of the bytes of tensors among processes ("ranks") that all want all of them: each reads its part, and what
+ * the others have read they send each other, with NCCL for instance. Arithmetic alone: it reads nothing.
+ *
+ * The bytes, laid end to end in the order of files and offsets with small gaps between tensors, are cut into windows.
+ * In each window rank r reads slice r. Once a window is whole in a buffer, copies take its tensors out.
+ */
+struct fst3fs_share;
+
+/**
+ * @param c       Must outlive the share.
+ * @param which   Numbers of tensors as in fst3fs_stream_open; the same on every rank. NULL = all.
+ * @param window  Bytes of a window at most; a whole number of slices for each rank is made of it.
+ * @param align   Slices are multiples of it.
+ * @return 0; -EINVAL no ranks, or a window that has no room for them; -ENOMEM. Undone by: fst3fs_share_close().
+ */
+FST3FS_API int fst3fs_share_open(const struct fst3fs_checkpoint *c, const size_t *which, size_t n, uint32_t ranks,
+				 uint64_t window, uint64_t align, struct fst3fs_share **out, struct fst3fs_error *err);
+/** NULL is fine. */
+FST3FS_API void fst3fs_share_close(struct fst3fs_share *s);
+FST3FS_API uint64_t fst3fs_share_windows(const struct fst3fs_share *s);
+/** The bytes of a window and of each rank's slice in it: slice r begins at r times that. -EINVAL: no such window. */
+FST3FS_API int fst3fs_share_window(const struct fst3fs_share *s, uint64_t window, uint64_t *bytes, uint64_t *slice);
+/**
+ * What @p rank reads of a window that is to lie at address @p base: for fst3fs_read_many or fst3fs_start_many.
+ *
+ * @param out  Room for @p max requests; their paths belong to the checkpoint. NULL with @p max 0 = just count.
+ * @return how many there are, whatever the room; -EINVAL no such window or rank.
+ */
+FST3FS_API int64_t fst3fs_share_requests(const struct fst3fs_share *s, uint64_t window, uint32_t rank, uint64_t base,
+					 struct fst3fs_request *out, size_t max);
+
+/** Bytes [at, at + length) of a window are those of @p tensor from @p offset on. */
+struct fst3fs_share_copy {
+	size_t tensor;
+	uint64_t offset, at, length;
+};
+
+/** Which bytes of tensors a window has, in its order. Room and result as in fst3fs_share_requests. */
+FST3FS_API int64_t fst3fs_share_copies(const struct fst3fs_share *s, uint64_t window, struct fst3fs_share_copy *out,
+				       size_t max);
 
 #ifdef __cplusplus
 }

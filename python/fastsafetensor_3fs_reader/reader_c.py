@@ -96,6 +96,11 @@ class ThreeFSFileReader(FileReaderInterface):
         """
         return self._reader.alloc(nbytes)
 
+    @property
+    def core(self) -> "_core.Reader":
+        """The C library's reader, for what this package builds on it."""
+        return self._reader
+
     def has_fd(self, path: PathType) -> bool:
         return self._reader.has_file(path)
 

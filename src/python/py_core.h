@@ -41,6 +41,21 @@ int py_int64(PyObject *value, const char *name, PyObject *file, int64_t lo, int6
 /* An address, 0 .. 2^64 - 1. */
 int py_address(PyObject *value, PyObject *file, uint64_t *out);
 
+/* Requests for the library from a sequence of (path, dev_ptr, file_offset, total_length). -1 with an exception; ended
+ * with py_ranges_fini in either case. */
+struct py_ranges {
+	struct fst3fs_request *requests;
+	Py_ssize_t count;
+	PyObject *paths; /* list of the bytes objects that own their paths */
+};
+
+int py_ranges_parse(struct py_ranges *r, PyObject *given);
+void py_ranges_fini(struct py_ranges *r);
+
+/* Paths for the library, borrowed from `owners`, a list of bytes objects. -1 with an exception; the array is for
+ * PyMem_Free and the list for Py_XDECREF in either case. */
+int py_paths_parse(PyObject *given, PyObject **owners, const char ***paths);
+
 /* ------------------------------------------------------------------ types */
 
 struct py_reader {
@@ -48,8 +63,23 @@ struct py_reader {
 	PyObject *log; /* callable, or NULL */
 };
 
-extern PyType_Spec py_reader_spec; /* _core.Reader; its attribute Memory is the type of what alloc() gives */
-extern PyType_Spec py_memory_spec; /* _core.Memory */
+struct py_checkpoint {
+	PyObject_HEAD struct fst3fs_checkpoint *checkpoint;
+};
+
+/* _core.Reader; the types of what its methods give are its attributes _Memory, _Batch, _Checkpoint and _Stream. */
+extern PyType_Spec py_reader_spec;
+extern PyType_Spec py_memory_spec;
+extern PyType_Spec py_batch_spec;
+extern PyType_Spec py_checkpoint_spec;
+extern PyType_Spec py_stream_spec;
+extern PyType_Spec py_share_spec; /* _core.Share; its attribute _Checkpoint is that type */
+
+/* tp_new of those that a reader's methods make. */
+PyObject *py_refuse_new(PyTypeObject *type, PyObject *args, PyObject *kwargs);
+
+/* Numbers of tensors from a sequence: `*numbers` for PyMem_Free, NULL for None; how many, -1 with an exception. */
+Py_ssize_t py_numbers_parse(PyObject *given, size_t **numbers);
 
 /* Hands `memory` over to a new object of `type`; frees it when that fails. */
 PyObject *py_memory_new(PyObject *type, struct fst3fs_memory *memory);
@@ -58,5 +88,9 @@ PyObject *py_memory_new(PyObject *type, struct fst3fs_memory *memory);
 PyObject *py_reader_read_many(PyObject *self, PyObject *args);	  /* py_batch.c */
 PyObject *py_reader_read_headers(PyObject *self, PyObject *args); /* py_batch.c */
 PyObject *py_reader_info(PyObject *self, PyObject *unused);	  /* py_info.c */
+PyObject *py_reader_start_many(PyObject *self, PyObject *args);	  /* py_background.c */
+PyObject *py_reader_checkpoint(PyObject *self, PyObject *paths);  /* py_checkpoint.c */
+PyObject *py_reader_stream(PyObject *self, PyObject *args);	  /* py_stream.c */
+PyObject *py_reader_read_tensors(PyObject *self, PyObject *args); /* py_stream.c */
 
 #endif

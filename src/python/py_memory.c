@@ -73,15 +73,6 @@ static Py_ssize_t memory_length(PyObject *object)
 	return ((struct py_memory *)object)->size;
 }
 
-static PyObject *memory_refuse_new(PyTypeObject *type, PyObject *args, PyObject *kwargs)
-{
-	(void)type;
-	(void)args;
-	(void)kwargs;
-	PyErr_SetString(PyExc_TypeError, "Memory is made by a reader's alloc()");
-	return NULL;
-}
-
 static PyGetSetDef memory_getset[] = {
 	{"address", memory_address, NULL, "Address of the first byte.", NULL},
 	{"nbytes", memory_nbytes, NULL, "Length in bytes.", NULL},
@@ -90,7 +81,7 @@ static PyGetSetDef memory_getset[] = {
 
 static PyType_Slot memory_slots[] = {
 	{Py_tp_doc, "Host memory that reads reach without a copy. Released with its last reference or view."},
-	{Py_tp_new, memory_refuse_new},
+	{Py_tp_new, py_refuse_new},
 	{Py_tp_dealloc, memory_dealloc},
 	{Py_tp_getset, memory_getset},
 	{Py_sq_length, memory_length},

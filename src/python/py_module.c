@@ -42,19 +42,38 @@ static PyObject *add_type(PyObject *owner, const char *name, PyType_Spec *spec)
 	return type;
 }
 
+static int add_constants(PyObject *module)
+{
+	if (PyModule_AddStringConstant(module, "version", fst3fs_version()) < 0 ||
+	    PyModule_AddIntConstant(module, "READ_IN_TURN", FST3FS_READ_IN_TURN) < 0 ||
+	    PyModule_AddIntConstant(module, "USRBIO_BUILTIN", FST3FS_USRBIO_BUILTIN) < 0 ||
+	    PyModule_AddIntConstant(module, "USRBIO_SDK", FST3FS_USRBIO_SDK) < 0)
+		return -1;
+	return 0;
+}
+
+/* A type's attributes are the types that its methods need: there are no Python objects in C globals. */
 static int module_exec(PyObject *module)
 {
 	PyObject *reader = add_type(module, "Reader", &py_reader_spec);
-	PyObject *memory = reader ? add_type(module, "Memory", &py_memory_spec) : NULL;
+	PyObject *share = reader ? add_type(module, "Share", &py_share_spec) : NULL;
+	PyObject *memory = share ? add_type(module, "Memory", &py_memory_spec) : NULL;
+	PyObject *batch = memory ? add_type(module, "Batch", &py_batch_spec) : NULL;
+	PyObject *checkpoint = batch ? add_type(module, "Checkpoint", &py_checkpoint_spec) : NULL;
+	PyObject *stream = checkpoint ? add_type(module, "Stream", &py_stream_spec) : NULL;
 	int rc = -1;
 
-	if (memory && PyObject_SetAttrString(reader, "_Memory", memory) == 0 &&
-	    PyModule_AddStringConstant(module, "version", fst3fs_version()) == 0 &&
-	    PyModule_AddIntConstant(module, "READ_IN_TURN", FST3FS_READ_IN_TURN) == 0 &&
-	    PyModule_AddIntConstant(module, "USRBIO_BUILTIN", FST3FS_USRBIO_BUILTIN) == 0 &&
-	    PyModule_AddIntConstant(module, "USRBIO_SDK", FST3FS_USRBIO_SDK) == 0)
-		rc = 0;
+	if (stream && PyObject_SetAttrString(reader, "_Memory", memory) == 0 &&
+	    PyObject_SetAttrString(reader, "_Batch", batch) == 0 &&
+	    PyObject_SetAttrString(reader, "_Checkpoint", checkpoint) == 0 &&
+	    PyObject_SetAttrString(reader, "_Stream", stream) == 0 &&
+	    PyObject_SetAttrString(share, "_Checkpoint", checkpoint) == 0)
+		rc = add_constants(module);
+	Py_XDECREF(stream);
+	Py_XDECREF(checkpoint);
+	Py_XDECREF(batch);
 	Py_XDECREF(memory);
+	Py_XDECREF(share);
 	Py_XDECREF(reader);
 	return rc;
 }

@@ -57,6 +57,7 @@ static int call_init(struct fst3fs_background *b)
 	b->call.entries[0] = &b->fresh->entry;
 	b->call.count = 1;
 	b->fresh = b->fresh->next;
+	fst3fs_call_begin(&b->call, &b->call_err);
 	return 0;
 }
 
@@ -85,9 +86,10 @@ static void run(struct fst3fs_background *b)
 		b->running = true;
 		feed(b);
 		pthread_mutex_unlock(&g->lock);
-		rc = fst3fs_reader_run(b->reader, &b->call, &b->call_err);
+		rc = fst3fs_reader_run(b->reader, &b->call);
 		pthread_mutex_lock(&g->lock);
 		b->running = false;
+		fst3fs_call_end(&b->call);
 		end_stale(b);
 	} else {
 		drop_fresh(b, rc);
@@ -160,8 +162,8 @@ static int start(struct fst3fs_background *b, struct fst3fs_error *err)
 	return fst3fs_err_set(err, rc, "cannot start a thread: %s", fst3fs_strerror(rc));
 }
 
-int fst3fs_background_new(struct fst3fs_reader *r, const struct fst3fs_background_plan *what, struct fst3fs_background **out,
-		     struct fst3fs_error *err)
+int fst3fs_background_new(struct fst3fs_reader *r, const struct fst3fs_background_plan *what,
+			  struct fst3fs_background **out, struct fst3fs_error *err)
 {
 	struct fst3fs_background *b = calloc(1, sizeof(*b));
 	int rc;
@@ -312,15 +314,19 @@ static int64_t outcome(const struct fst3fs_background *b, size_t i, struct fst3f
 		fst3fs_err_set(err, t->status < 0 ? t->status : -ECANCELED, "%s",
 			       t->status < 0 ? fst3fs_strerror(t->status) : "cancelled");
 	fst3fs_err_set_path(err, b->what.paths[x->file]);
+	if (err)
+		err->index = (int64_t)i;
 	return t->status < 0 ? t->status : -ECANCELED;
 }
 
-int64_t fst3fs_background_wait_target(struct fst3fs_background *b, size_t i, struct fst3fs_error *err)
+int64_t fst3fs_background_wait(struct fst3fs_background *b, size_t i, struct fst3fs_error *err)
 {
 	struct fst3fs_engine *g = &b->reader->engine;
+	int64_t result = fst3fs_reader_check(b->reader, err);
 	bool stop = false;
-	int64_t result;
 
+	if (result < 0)
+		return result;
 	pthread_mutex_lock(&g->lock);
 	while (!is_over(b, &b->targets[i]) && !stop)
 		stop = fst3fs_engine_doze(g, &b->moved);
@@ -345,6 +351,15 @@ uint64_t fst3fs_background_starved_ns(struct fst3fs_background *b)
 
 /* ------------------------------------------------------------------ its end */
 
+/* The first target that failed, for the error's index. */
+static int64_t first_failed(const struct fst3fs_background *b)
+{
+	for (size_t i = 0; i < b->what.n; i++)
+		if (b->targets[i].status < 0)
+			return (int64_t)i;
+	return -1;
+}
+
 /* Under the lock. */
 static void cancel(struct fst3fs_background *b)
 {
@@ -358,8 +373,10 @@ int fst3fs_background_end(struct fst3fs_background *b, bool at_once, struct fst3
 {
 	struct fst3fs_engine *g = &b->reader->engine;
 	bool stopped = false;
-	int rc;
+	int rc = fst3fs_reader_check(b->reader, err);
 
+	if (rc < 0)
+		return rc; /* a child after fork, which has no such thread: everything is left to its exit */
 	pthread_mutex_lock(&g->lock);
 	b->closed = true;
 	if (at_once)
@@ -373,13 +390,26 @@ int fst3fs_background_end(struct fst3fs_background *b, bool at_once, struct fst3
 	}
 	rc = at_once ? 0 : b->rc;
 	pthread_mutex_unlock(&g->lock);
-	if (rc < 0 && err)
+	if (rc < 0 && err) {
 		*err = b->err;
+		err->index = first_failed(b);
+	}
 	if (stopped) {
 		fst3fs_err_reset(err);
 		rc = fst3fs_err_set(err, -EINTR, "interrupted");
 	}
 	fst3fs_reader_tell(b->reader, &b->call);
 	background_free(b);
+	return rc;
+}
+
+int fst3fs_background_add_all(struct fst3fs_background *b, struct fst3fs_error *err)
+{
+	int rc = 0;
+
+	while (rc == 0 && fst3fs_background_runs_left(b) > 0)
+		rc = fst3fs_background_add_run(b, err);
+	if (rc < 0)
+		fst3fs_background_end(b, true, NULL);
 	return rc;
 }

@@ -11,6 +11,11 @@
 
 struct fst3fs_background;
 
+/* What is planned and handed over together: small enough that a stream need not look far ahead, large enough that the
+ * request which is cut short at its end does not count. It is cut where a request of the largest size would end. */
+#define FST3FS_RUN_MAX (64ull << 20)
+#define FST3FS_RUN_GRAIN (2ull << 20)
+
 /* What is to be read: extent i of the plan is target i, begins at extents[i].begin of its file and goes to dsts[i], 0 =
  * nowhere. All of it, the files' paths too, outlives the batch; dsts[i] is looked at when a run with bytes of it is
  * added. */
@@ -25,15 +30,17 @@ struct fst3fs_background_plan {
 };
 
 /* Starts the thread. `what` is copied. Undone by fst3fs_background_end. */
-int fst3fs_background_new(struct fst3fs_reader *r, const struct fst3fs_background_plan *what, struct fst3fs_background **out,
-		     struct fst3fs_error *err);
+int fst3fs_background_new(struct fst3fs_reader *r, const struct fst3fs_background_plan *what,
+			  struct fst3fs_background **out, struct fst3fs_error *err);
 /* Hands the plan's next run to the thread. An error is one of its destinations'; then nothing was added. */
 int fst3fs_background_add_run(struct fst3fs_background *b, struct fst3fs_error *err);
+/* Hands over all that are left; when one is refused the background reading is ended. */
+int fst3fs_background_add_all(struct fst3fs_background *b, struct fst3fs_error *err);
 /* Runs that were not added yet. */
 size_t fst3fs_background_runs_left(const struct fst3fs_background *b);
 /* Waits until target `i` is over: its bytes, or the error of the first range that failed it. -EINTR: the reader's
  * callback said so; the batch goes on. */
-int64_t fst3fs_background_wait_target(struct fst3fs_background *b, size_t i, struct fst3fs_error *err);
+int64_t fst3fs_background_wait(struct fst3fs_background *b, size_t i, struct fst3fs_error *err);
 /* Is target `i` over? */
 bool fst3fs_background_is_over(struct fst3fs_background *b, size_t i);
 

@@ -36,14 +36,17 @@ static int prepare(struct fst3fs_reader *r, struct fst3fs_call *c, struct fst3fs
 static int run(struct fst3fs_reader *r, struct fst3fs_call *c, struct fst3fs_request *requests,
 	       struct fst3fs_error *err)
 {
-	int rc = fst3fs_reader_run(r, c, err);
+	int rc;
 
+	fst3fs_call_begin(c, err);
+	rc = fst3fs_reader_run(r, c);
 	for (size_t i = 0; i < c->count; i++) {
 		const struct fst3fs_entry *e = c->entries[i];
 
 		requests[i].result = e->status < 0 ? e->status : (int64_t)e->delivered;
 	}
 	fst3fs_reader_tell(r, c);
+	fst3fs_call_end(c);
 	return rc;
 }
 

@@ -43,8 +43,9 @@ int fst3fs_reader_check_range(const struct fst3fs_request *q, struct fst3fs_erro
 
 /* ------------------------------------------------------------------ run.c: the read */
 
-/* Sessions die with the mount they were made on; a new one takes over and the call is read again. */
-int fst3fs_reader_run(struct fst3fs_reader *r, struct fst3fs_call *c, struct fst3fs_error *err);
+/* Runs a call that has begun. Sessions die with the mount they were made on; a new one takes over and the call is read
+ * again. */
+int fst3fs_reader_run(struct fst3fs_reader *r, struct fst3fs_call *c);
 /* Says in the log what a call has found out. On a thread of the caller's, without the lock. */
 void fst3fs_reader_tell(struct fst3fs_reader *r, const struct fst3fs_call *c);
 

@@ -17,20 +17,16 @@ static int end_stale_session(struct fst3fs_reader *r, struct fst3fs_call *c)
 	return 0;
 }
 
-int fst3fs_reader_run(struct fst3fs_reader *r, struct fst3fs_call *c, struct fst3fs_error *err)
+int fst3fs_reader_run(struct fst3fs_reader *r, struct fst3fs_call *c)
 {
-	int rc = fst3fs_engine_run(&r->engine, c, err);
+	int rc = fst3fs_engine_run(&r->engine, c);
 
 	if (!c->stale || c->given_up || c->interrupted_ns || end_stale_session(r, c) < 0)
 		return rc;
 	pthread_mutex_lock(&r->engine.lock);
-	for (size_t i = 0; i < c->count; i++)
-		fst3fs_entry_rewind(c->entries[i]);
-	c->opened = c->cursor = c->done_count = 0;
-	c->done = c->stale = false;
+	fst3fs_call_rewind(c);
 	pthread_mutex_unlock(&r->engine.lock);
-	fst3fs_err_reset(err);
-	return fst3fs_engine_run(&r->engine, c, err);
+	return fst3fs_engine_run(&r->engine, c);
 }
 
 static void log_outcome(struct fst3fs_reader *r, const struct fst3fs_call *c)

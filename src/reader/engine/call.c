@@ -12,7 +12,8 @@ void fst3fs_entry_init(struct fst3fs_entry *e, const char *path, uint64_t offset
 	e->whole = (struct fst3fs_segment){.offset = offset, .length = length, .dst = dst, .reach = offset + length};
 }
 
-void fst3fs_entry_rewind(struct fst3fs_entry *e)
+/* What is whole was handed on: it is not delivered a second time. */
+static void rewind_segments(struct fst3fs_entry *e)
 {
 	for (size_t i = 0; i < e->nsegments; i++) {
 		struct fst3fs_segment *seg = &e->segments[i];
@@ -24,6 +25,11 @@ void fst3fs_entry_rewind(struct fst3fs_entry *e)
 			seg->delivered = 0;
 		}
 	}
+}
+
+static void rewind_entry(struct fst3fs_entry *e)
+{
+	rewind_segments(e);
 	*e = (struct fst3fs_entry){
 		.path = e->path,
 		.offset = e->offset,
@@ -33,7 +39,36 @@ void fst3fs_entry_rewind(struct fst3fs_entry *e)
 		.whole = e->whole,
 		.exact = e->exact,
 		.area = e->area,
+		.call = e->call,
+		.index = e->index,
 	};
+}
+
+void fst3fs_call_begin(struct fst3fs_call *c, struct fst3fs_error *err)
+{
+	for (size_t i = 0; i < c->count; i++) {
+		c->entries[i]->call = c;
+		c->entries[i]->index = i;
+	}
+	c->err = err;
+	c->err_index = SIZE_MAX;
+	fst3fs_err_reset(c->err);
+	pthread_cond_init(&c->wake, NULL);
+}
+
+void fst3fs_call_end(struct fst3fs_call *c)
+{
+	pthread_cond_destroy(&c->wake);
+}
+
+void fst3fs_call_rewind(struct fst3fs_call *c)
+{
+	for (size_t i = 0; i < c->count; i++)
+		rewind_entry(c->entries[i]);
+	c->opened = c->cursor = c->done_count = 0;
+	c->done = c->stale = false;
+	c->err_index = SIZE_MAX;
+	fst3fs_err_reset(c->err);
 }
 
 static bool wants_more(const struct fst3fs_entry *e)

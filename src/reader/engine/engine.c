@@ -178,23 +178,15 @@ bool fst3fs_engine_inside(const struct fst3fs_engine *g)
 	return i != NULL;
 }
 
-int fst3fs_engine_run(struct fst3fs_engine *g, struct fst3fs_call *c, struct fst3fs_error *err)
+int fst3fs_engine_run(struct fst3fs_engine *g, struct fst3fs_call *c)
 {
 	const struct inside here = {.engine = g, .outer = inside};
 
 	if (c->count == 0)
 		return 0;
-	for (size_t i = 0; i < c->count; i++) {
-		c->entries[i]->call = c;
-		c->entries[i]->index = i;
-	}
-	c->err = err;
-	c->err_index = SIZE_MAX;
-	c->progress_ns = fst3fs_now_ns();
-	fst3fs_err_reset(c->err);
-	pthread_cond_init(&c->wake, NULL);
 	inside = &here;
 	pthread_mutex_lock(&g->lock);
+	c->progress_ns = fst3fs_now_ns();
 	enter(g, c);
 	while (!c->done) {
 		if (g->driving) {
@@ -209,7 +201,6 @@ int fst3fs_engine_run(struct fst3fs_engine *g, struct fst3fs_call *c, struct fst
 		hand_over(g);
 	pthread_mutex_unlock(&g->lock);
 	inside = here.outer;
-	pthread_cond_destroy(&c->wake);
 	return c->err_index == SIZE_MAX ? 0 : c->err->code;
 }
 

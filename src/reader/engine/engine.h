@@ -158,16 +158,19 @@ struct fst3fs_call {
 
 /* Makes an entry a range that goes to one place. */
 void fst3fs_entry_init(struct fst3fs_entry *e, const char *path, uint64_t offset, uint64_t length, uint64_t dst);
-/* Makes an entry as it was before a call that is to be run again. What is whole was handed on: it is not delivered a
- * second time. Under the lock. */
-void fst3fs_entry_rewind(struct fst3fs_entry *e);
 /* Tells the targets of an entry that has ended, or never will, with `status`; a stale call leaves that to its owner.
  * Under the lock. */
 void fst3fs_entry_end_targets(struct fst3fs_entry *e, int status, pthread_cond_t *moved);
 
-/* Delivers all ranges of `call`: their `delivered` or `status`. `err` as in fst3fs_read_many, and not NULL. 0 or the
- * first error. */
-int fst3fs_engine_run(struct fst3fs_engine *g, struct fst3fs_call *call, struct fst3fs_error *err);
+/* Readies a call for the engine; from here on others may append to it and cancel it. `err`, not NULL, gets the error of
+ * the first failing range in the order of the array. Undone by fst3fs_call_end. */
+void fst3fs_call_begin(struct fst3fs_call *call, struct fst3fs_error *err);
+void fst3fs_call_end(struct fst3fs_call *call);
+/* Makes a call that has ended as it was when it began, for it to be run again. Under the lock. */
+void fst3fs_call_rewind(struct fst3fs_call *call);
+
+/* Delivers all ranges of `call`: their `delivered` or `status`. 0 or the first error. */
+int fst3fs_engine_run(struct fst3fs_engine *g, struct fst3fs_call *call);
 
 /* Adds a range to a call that another thread runs, behind those that it has: 1; 0 when that call is ending, so that the
  * range needs another; or -ENOMEM. `entries` is from malloc, with room for a power of two. Under the lock. */

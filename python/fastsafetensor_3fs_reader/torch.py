@@ -1,0 +1,201 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Tensors for PyTorch, straight from 3FS: the interface of ``safetensors``, over many files, on one process or many.
+
+from fastsafetensor_3fs_reader.torch import safe_open
+
+with safe_open("/mnt/3fs/model", device="cuda:0") as f:
+    for name, tensor in f.tensors():
+        ...
+"""
+
+from typing import Any, Dict, Iterator, Optional, Tuple, Union
+
+from .checkpoint import Files, TensorFilter, TensorInfo
+from .interface import PathType
+from .safeopen import DEFAULT_AHEAD, Framework, ReaderSettings, SafeOpen
+
+try:
+    import torch
+except ImportError as e:
+    raise ImportError(f"{__name__} needs PyTorch: pip install torch (without it: {__package__}.numpy)") from e
+
+from .ranks import DEFAULT_WINDOW, SharedReading
+
+#: Of the format; what a version of PyTorch does not have is an error when a tensor of it is read.
+_DTYPES = {
+    "BOOL": "bool",
+    "U8": "uint8",
+    "I8": "int8",
+    "F8_E5M2": "float8_e5m2",
+    "F8_E4M3": "float8_e4m3fn",
+    "F8_E8M0": "float8_e8m0fnu",
+    "F8_E4M3FNUZ": "float8_e4m3fnuz",
+    "F8_E5M2FNUZ": "float8_e5m2fnuz",
+    "I16": "int16",
+    "U16": "uint16",
+    "F16": "float16",
+    "BF16": "bfloat16",
+    "I32": "int32",
+    "U32": "uint32",
+    "F32": "float32",
+    "C64": "complex64",
+    "F64": "float64",
+    "I64": "int64",
+    "U64": "uint64",
+    "F4": "float4_e2m1fn_x2",  # two of them to an element
+}
+
+
+def _dtype(tensor: TensorInfo) -> torch.dtype:
+    dtype = getattr(torch, _DTYPES.get(tensor.dtype, ""), None)
+    if dtype is None:
+        raise ValueError(
+            f"{tensor.file}: {tensor.name} is {tensor.dtype}, for which PyTorch {torch.__version__} has no dtype"
+        )
+    return dtype
+
+
+def _shape(tensor: TensorInfo) -> Tuple[int, ...]:
+    if tensor.dtype != "F4":
+        return tensor.shape
+    if not tensor.shape or tensor.shape[-1] % 2:
+        raise ValueError(f"{tensor.file}: {tensor.name} is F4 with an odd last dimension: {tensor.shape}")
+    return (*tensor.shape[:-1], tensor.shape[-1] // 2)
+
+
+def _device(wanted: Union[str, int, torch.device]) -> torch.device:
+    """ValueError for one that this process does not have."""
+    try:
+        device = torch.device("cuda", wanted) if isinstance(wanted, int) else torch.device(wanted)
+    except RuntimeError as e:
+        raise ValueError(f"device {wanted!r}: {e}") from None
+    if device.type == "cpu":
+        return torch.device("cpu")
+    if device.type != "cuda":
+        raise ValueError(f"device {wanted!r}: only cpu and cuda devices can be read to")
+    count = torch.cuda.device_count()
+    index = torch.cuda.current_device() if device.index is None and count else device.index or 0
+    if index >= count:
+        raise ValueError(f"device {wanted!r}: this process has {count} CUDA devices")
+    return torch.device("cuda", index)
+
+
+class TorchFramework(Framework[torch.Tensor]):
+    def __init__(self, device: Union[str, int, torch.device]) -> None:
+        self.torch_device = _device(device)
+
+    @property
+    def device(self) -> str:
+        return str(self.torch_device)
+
+    def empty(self, tensor: TensorInfo) -> Tuple[torch.Tensor, int]:
+        return self._make(_shape(tensor), _dtype(tensor))
+
+    def rows(self, tensor: TensorInfo, count: int) -> Tuple[torch.Tensor, int]:
+        return self._make((count, *_shape(tensor)[1:]), _dtype(tensor))
+
+    def _make(self, shape: Tuple[int, ...], dtype: torch.dtype) -> Tuple[torch.Tensor, int]:
+        made = torch.empty(shape, dtype=dtype, device=self.torch_device)
+        return made, made.data_ptr()
+
+    def ready(self) -> None:
+        """The engine's copies come after the default stream. Memory may still be in use by another."""
+        if self.torch_device.type == "cuda":
+            stream = torch.cuda.current_stream(self.torch_device)
+            if stream != torch.cuda.default_stream(self.torch_device):
+                stream.synchronize()
+
+
+class TorchSafeOpen(SafeOpen[torch.Tensor]):
+    """What ``safe_open`` gives. See SafeOpen for its methods."""
+
+    def __init__(
+        self, files: Files, framework: TorchFramework, process_group: Any, window: int, **kwargs: Any
+    ) -> None:
+        super().__init__(files, framework, **kwargs)
+        self._torch_framework, self._group, self._window = framework, process_group, window
+        self._shared: Optional[SharedReading] = None
+
+    def tensors(self) -> Iterator[Tuple[str, torch.Tensor]]:
+        # With a filter each rank wants its own.
+        if self._group is None or self._selected is not None or self._group.size() == 1:
+            return super().tensors()
+        self._check_open()
+        self._shared = SharedReading(
+            self._reader, self.checkpoint, self._group, self._torch_framework, self._window, self._progress
+        )
+        return self._shared.tensors()
+
+    def info(self) -> Dict[str, object]:
+        return {**super().info(), **(self._shared.info() if self._shared is not None else {})}
+
+    def close(self) -> None:
+        if self._shared is not None:
+            self._shared.close()
+        super().close()
+
+
+def safe_open(
+    files: Files,
+    framework: str = "pt",
+    device: Union[str, int, torch.device] = "cpu",
+    process_group: Any = None,
+    tensor_filter: Optional[TensorFilter] = None,
+    tensor_name_match_mode: str = "glob",
+    *,
+    progress: bool = False,
+    ahead: int = DEFAULT_AHEAD,
+    window: int = DEFAULT_WINDOW,
+    mount_point: Optional[PathType] = None,
+    entries: int = 64,
+    buffer_size: int = 64 << 20,
+    timeout: Optional[float] = None,
+    usrbio: Optional[str] = None,
+    require: Optional[str] = None,
+) -> TorchSafeOpen:
+    """Opens the tensors of a directory, an index, a file or a list of files. A context manager.
+
+    ``device``: "cpu", "cuda", "cuda:N". ``process_group``: one of torch.distributed, in which every rank calls this and
+    wants every tensor: each reads its part, and the group exchanges them, in windows of ``window`` bytes; gloo does so
+    in host memory. ``tensor_filter``: a pattern or several, or a function of a name; ``tensor_name_match_mode`` says
+    what patterns are: "glob", "exact" or "regex". With a filter each rank reads its own selection alone.
+    ``progress``: a bar, with GB/s. ``ahead``: bytes of tensors that may be under way or waiting to be taken.
+
+    ``mount_point``: None = that of the first file; the others are those of ``ThreeFSFileReader``. A file that is not on
+    3FS is read through the operating system, with a warning; ``require="usrbio"`` makes that an error.
+
+    ValueError names file, tensor and what is wrong; KeyError a name that there is not; OSError what 3FS or the system
+    said.
+    """
+    if framework not in ("pt", "torch", "pytorch"):
+        raise ValueError(f"framework must be 'pt' here, not {framework!r}; for 'np' there is {__package__}.numpy")
+    settings = ReaderSettings(mount_point, entries, buffer_size, timeout, usrbio, require)
+    return TorchSafeOpen(
+        files,
+        TorchFramework(device),
+        process_group,
+        window,
+        tensor_filter=tensor_filter,
+        tensor_name_match_mode=tensor_name_match_mode,
+        progress=progress,
+        ahead=ahead,
+        settings=settings,
+    )
+
+
+def load_file(
+    filename: PathType, device: Union[str, int, torch.device] = "cpu", **settings: Any
+) -> Dict[str, torch.Tensor]:
+    """All tensors of a file by name. ``settings`` as those of ``safe_open``."""
+    return load_model(filename, device, **settings)
+
+
+def load_model(
+    directory: Files, device: Union[str, int, torch.device] = "cpu", **settings: Any
+) -> Dict[str, torch.Tensor]:
+    """All tensors of a checkpoint by name: a directory, an index or a list of files. ``settings`` as in ``safe_open``."""
+    with safe_open(directory, device=device, **settings) as f:
+        return dict(f.tensors())
+
+
+__all__ = ["TensorInfo", "load_file", "load_model", "safe_open"]
