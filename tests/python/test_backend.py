@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any, Callable, Iterator
 
 import pytest
+import support
 from support import MIB, Mount, Target, random_bytes
 
 import fastsafetensor_3fs_reader as package
@@ -21,9 +22,7 @@ PACKAGE = Path(package.__file__).parent
 def run_python(code: str, folder: Path, **environment: str) -> "subprocess.CompletedProcess[str]":
     """Python with the package in ``folder``, and with its log on stderr."""
     code = f"import logging, sys; sys.path.insert(0, {str(folder)!r}); logging.basicConfig(level=logging.INFO)\n{code}"
-    return subprocess.run(
-        [sys.executable, "-I", "-c", code], env=environment, capture_output=True, text=True, check=False, cwd="/"
-    )
+    return support.run_python("-c", code, env=environment)
 
 
 @pytest.fixture
