@@ -25,7 +25,7 @@ from .mounts import extract_mount_point
 from .openfiles import OpenFile
 from .threefs import Arguments, ThreeFSReader
 
-__all__ = ["READER", "ThreeFSFileReader", "extract_mount_point"]
+__all__ = ["READER", "ThreeFSFileReader", "ThreeFSFileReaderPy", "check_library", "extract_mount_point"]
 
 INTERFACE = "hf3fs_fuse.io"
 #: One request: less costs more requests than it gains overlap, more is cut up by the daemon anyway.
@@ -52,6 +52,11 @@ def _import_interface() -> Tuple[Optional[ModuleType], str, List[Candidate]]:
         return importlib.import_module(INTERFACE), "", judged
     except ImportError as e:
         return None, f"{INTERFACE} is installed, but does not load: {e}", judged
+
+
+def check_library() -> bool:
+    """Can this process speak USRBIO through hf3fs_fuse.io? Without it the reader goes through the operating system."""
+    return _import_interface()[0] is not None
 
 
 def _check_mount_point(mount_point: str) -> str:
@@ -320,3 +325,5 @@ class ThreeFSFileReader(ThreeFSReader, LocalReader):
 
 
 READER = ThreeFSFileReader
+#: The name by which the package before this one offered it.
+ThreeFSFileReaderPy = ThreeFSFileReader
