@@ -86,7 +86,7 @@ def _serve(stack: ExitStack, backing: str) -> Place:
 def _own_checkpoint(stack: ExitStack, size: int, console: Console) -> Place:
     folder = stack.enter_context(tempfile.TemporaryDirectory(prefix="fst3fs-demo-", dir=_scratch_root(size)))
     console.print(f"Writing a checkpoint of about {size / GIB:.1f} GiB into {folder}", soft_wrap=True)
-    with tqdm(total=size, unit="B", unit_scale=True, desc="write", leave=False) as bar:
+    with tqdm(total=size, unit="B", unit_scale=True, desc="write", leave=False, disable=None) as bar:
         write_checkpoint(folder, size, bar.update)
     return _serve(stack, folder)
 
@@ -138,7 +138,7 @@ def _read_all(reader: FileReaderInterface, place: Place) -> List[Row]:
     # One shard at a time, in memory that is used again: a checkpoint may be larger than what is free.
     memory = np.empty(max(sizes.values()), np.uint8)
     rows = []
-    with tqdm(total=sum(sizes.values()), unit="B", unit_scale=True, desc="read", leave=False) as bar:
+    with tqdm(total=sum(sizes.values()), unit="B", unit_scale=True, desc="read", leave=False, disable=None) as bar:
         for name, path in zip(names, paths):
             json_text, length, _ = headers[path]
             data = memory[: sizes[path]]
