@@ -8,6 +8,8 @@ MAKEFLAGS += --no-print-directory
 VENV := .venv
 PY := $(VENV)/bin/python
 MESON := $(VENV)/bin/meson
+# One line for a step, and all of its output when it fails; make V=1 shows everything.
+QUIET := @hack/quiet
 PREFIX ?= /usr/local
 
 # meson finds ninja, and this Python, here.
@@ -36,38 +38,38 @@ BENCH_SMALL := --serve --generate 1 --link 500,4000,500 --null --backends c,pyth
 .PHONY: bench
 bench: $(VENV)/.package build/build.ninja ## what one process reaches, row by row, against its targets (MOUNT=dir: on a real 3FS; ROWS=a,b)
 	@hack/need test
-	@$(MESON) compile -C build window >/dev/null
-	$(PY) hack/benchmark/targets.py $(if $(MOUNT),--mount-point '$(MOUNT)') $(if $(ROWS),--rows '$(ROWS)')
+	$(QUIET) 'compiling the plain window' $(MESON) compile -C build window
+	@$(PY) hack/benchmark/targets.py $(if $(MOUNT),--mount-point '$(MOUNT)') $(if $(ROWS),--rows '$(ROWS)')
 
 .PHONY: bench-small
 bench-small: $(VENV)/.package ## a small sweep with peers and charts, into benchmark_results/
-	$(PY) hack/benchmark/benchmark_runner.py $(BENCH_SMALL)
+	@$(PY) hack/benchmark/benchmark_runner.py $(BENCH_SMALL)
 
 .PHONY: test
 test: ctest $(VENV)/.package $(VENV)/.tested ## every test: C, then Python over real mounts
-	$(PY) -m pytest
+	@$(PY) -m pytest -q
 
 .PHONY: check
 check: ctest $(VENV)/.package ## the quick part of the tests
-	$(PY) -m pytest -q -m 'not slow'
+	@$(PY) -m pytest -q -m 'not slow'
 
 .PHONY: ctest
 ctest: build/build.ninja
 	@hack/need test
-	$(MESON) test -C build --print-errorlogs
+	$(QUIET) 'C tests' $(MESON) test -C build --print-errorlogs
 
 .PHONY: lint
 lint: build/build.ninja ## warnings as errors, arrows between rooms, clang-format, clang-tidy, cppcheck, ruff
 	@hack/need lint
-	$(MESON) compile -C build
-	@$(VENV)/bin/clang-format --dry-run -Werror $(C_FILES)
-	$(PY) hack/arrows.py build
-	$(PY) hack/tidy.py build
-	cppcheck --quiet --error-exitcode=1 --enable=warning,performance,portability --inline-suppr \
+	$(QUIET) 'C with warnings as errors' $(MESON) compile -C build
+	$(QUIET) 'clang-format' $(VENV)/bin/clang-format --dry-run -Werror $(C_FILES)
+	$(QUIET) 'arrows between rooms' $(PY) hack/arrows.py build
+	$(QUIET) 'clang-tidy' $(PY) hack/tidy.py build
+	$(QUIET) 'cppcheck' cppcheck --quiet --error-exitcode=1 --enable=warning,performance,portability --inline-suppr \
 		--suppressions-list=.cppcheck --std=c11 $(sort $(addprefix -I,$(dir $(filter %.h,$(C_FILES))))) \
 		src usrbiod
-	$(VENV)/bin/ruff check
-	$(VENV)/bin/ruff format --check
+	$(QUIET) 'ruff' $(VENV)/bin/ruff check
+	$(QUIET) 'ruff format' $(VENV)/bin/ruff format --check
 
 .PHONY: format
 format: $(VENV)/.ready ## format C and Python
@@ -82,8 +84,8 @@ ASAN_PYTHON_ENV = $(ASAN_ENV) ASAN_OPTIONS=detect_leaks=0 \
 
 .PHONY: asan
 asan: $(VENV)-asan/.package build-asan/build.ninja ## C tests, and module and usrbiod under the Python tests, with ASan and UBSan
-	$(MESON) compile -C build-asan
-	$(ASAN_ENV) $(MESON) test -C build-asan --print-errorlogs
+	$(QUIET) 'compiling with ASan and UBSan' $(MESON) compile -C build-asan
+	$(QUIET) 'C tests with ASan and UBSan' env $(ASAN_ENV) $(MESON) test -C build-asan --print-errorlogs
 	$(ASAN_ENV) USRBIOD=$(CURDIR)/build-asan/usrbiod/usrbiod $(PY) -m pytest
 	$(ASAN_PYTHON_ENV) $(VENV)-asan/bin/python -m pytest $(ASAN_TESTS)
 
@@ -93,8 +95,8 @@ ASAN_TESTS := $(addprefix tests/python/test_,$(addsuffix .py,bytes conformance e
 
 .PHONY: tsan
 tsan: $(VENV)/.package build-tsan/build.ninja ## the same with TSan
-	$(MESON) compile -C build-tsan
-	$(MESON) test -C build-tsan --print-errorlogs
+	$(QUIET) 'compiling with TSan' $(MESON) compile -C build-tsan
+	$(QUIET) 'C tests with TSan' $(MESON) test -C build-tsan --print-errorlogs
 	USRBIOD=$(CURDIR)/build-tsan/usrbiod/usrbiod $(PY) -m pytest
 
 .PHONY: valgrind
@@ -102,21 +104,24 @@ VALGRIND := valgrind -q --leak-check=full --num-callers=40 --show-leak-kinds=def
 	--error-exitcode=1 --suppressions="$(CURDIR)/tests/valgrind.supp"
 valgrind: build/build.ninja ## C tests under valgrind
 	@hack/need valgrind
-	$(MESON) test -C build --print-errorlogs --timeout-multiplier 20 --wrap '$(VALGRIND)'
+	$(QUIET) 'C tests under valgrind' $(MESON) test -C build --print-errorlogs --timeout-multiplier 20 --wrap '$(VALGRIND)'
 
 .PHONY: wheel
 wheel: $(VENV)/.ready ## sdist and an audited wheel for every Python and most Linuxes, into dist/
-	rm -rf dist build-dist && mkdir build-dist
-	$(PY) -m build --no-isolation --outdir dist --sdist
-	$(PY) -m build --no-isolation --outdir build-dist --wheel
-	$(PY) -m auditwheel repair --exclude 'libfuse3.so.*' --wheel-dir dist build-dist/*.whl
-	$(VENV)/bin/abi3audit --strict dist/*.whl
+	@rm -rf dist build-dist && mkdir build-dist
+	$(QUIET) 'sdist' $(PY) -m build --no-isolation --outdir dist --sdist
+	$(QUIET) 'wheel' $(PY) -m build --no-isolation --outdir build-dist --wheel
+	$(QUIET) 'auditwheel' $(PY) -m auditwheel repair --exclude 'libfuse3.so.*' --wheel-dir dist build-dist/*.whl
+	$(QUIET) 'abi3audit' $(VENV)/bin/abi3audit --strict dist/*.whl
+	@ls dist/*
 
 .PHONY: install
 install: $(VENV)/.ready ## C library, header, drop-in and usrbiod below PREFIX (default /usr/local)
-	test -e build-install/build.ninja || $(MESON) setup build-install -Dbuildtype=release -Dpython=disabled -Dtests=disabled
-	$(MESON) configure build-install -Dprefix=$(PREFIX)
-	$(MESON) install -C build-install
+	@test -e build-install/build.ninja || hack/quiet 'configuring build-install' \
+		$(MESON) setup build-install -Dbuildtype=release -Dpython=disabled -Dtests=disabled
+	@$(MESON) configure build-install -Dprefix=$(PREFIX)
+	$(QUIET) 'compiling' $(MESON) compile -C build-install
+	@$(MESON) install -C build-install --no-rebuild
 
 .PHONY: clean
 clean: ## remove everything that was built, .venv too
@@ -128,42 +133,45 @@ clean: ## remove everything that was built, .venv too
 # The tools.
 $(VENV)/.ready: requirements-dev.txt hack/need
 	@hack/need build fuse
-	test -x $(PY) || python3 -m venv $(VENV)
-	$(PY) -m pip install -q -r requirements-dev.txt
+	@test -x $(PY) || python3 -m venv $(VENV)
+	$(QUIET) 'installing the tools into $(VENV)' $(PY) -m pip install -q -r requirements-dev.txt
 	@touch $@
 
 # What only tests need, and a while to install.
 $(VENV)/.tested: $(VENV)/.ready requirements-test.txt
-	$(PY) -m pip install -q -r requirements-test.txt
+	$(QUIET) 'installing what only tests need into $(VENV)' $(PY) -m pip install -q -r requirements-test.txt
 	@touch $@
 
 # The package, as a user's pip would install it; its build directory stays, so that the next time is quick.
 $(VENV)/.package: $(VENV)/.ready $(PACKAGE_SOURCES)
 	@test ! build-wheel/meson-info -ot meson.options || rm -rf build-wheel # made with other options
 	@mkdir -p build-wheel
-	$(PY) -m pip install -q --no-build-isolation --no-deps --force-reinstall \
-		--config-settings=build-dir=build-wheel .
+	$(QUIET) 'building the package into $(VENV)' $(PY) -m pip install -q --no-build-isolation --no-deps \
+		--force-reinstall --config-settings=build-dir=build-wheel .
 	@touch $@
 
 # The same, instrumented; what else the tests need it takes from .venv.
 $(VENV)-asan/.package: $(VENV)/.package
-	test -x $(VENV)-asan/bin/python || python3 -m venv --without-pip $(VENV)-asan
-	$(PY) -c 'import sysconfig; print(sysconfig.get_path("platlib"))' \
+	@test -x $(VENV)-asan/bin/python || python3 -m venv --without-pip $(VENV)-asan
+	@$(PY) -c 'import sysconfig; print(sysconfig.get_path("platlib"))' \
 		> "$$($(VENV)-asan/bin/python -c 'import sysconfig; print(sysconfig.get_path("platlib"))')/tools.pth"
 	@mkdir -p build-wheel-asan
-	$(PY) -m pip --python $(VENV)-asan/bin/python install -q --no-build-isolation --no-deps --force-reinstall \
+	$(QUIET) 'building the package with ASan and UBSan' $(PY) -m pip --python $(VENV)-asan/bin/python install -q \
+		--no-build-isolation --no-deps --force-reinstall \
 		--config-settings=build-dir=build-wheel-asan --config-settings=setup-args=-Db_lundef=false \
 		--config-settings=setup-args=-Db_sanitize=address,undefined .
 	@touch $@
 
 build/build.ninja: | $(VENV)/.ready
 	@hack/need test
-	$(MESON) setup build -Dwerror=true -Dtests=enabled
+	$(QUIET) 'configuring build' $(MESON) setup build -Dwerror=true -Dtests=enabled
 
 build-asan/build.ninja: | $(VENV)/.ready
 	@hack/need test
-	$(MESON) setup build-asan -Dwerror=true -Dtests=enabled -Dpython=disabled -Db_sanitize=address,undefined -Db_lundef=false
+	$(QUIET) 'configuring build-asan' $(MESON) setup build-asan -Dwerror=true -Dtests=enabled -Dpython=disabled \
+		-Db_sanitize=address,undefined -Db_lundef=false
 
 build-tsan/build.ninja: | $(VENV)/.ready
 	@hack/need test
-	$(MESON) setup build-tsan -Dwerror=true -Dtests=enabled -Dpython=disabled -Db_sanitize=thread -Db_lundef=false
+	$(QUIET) 'configuring build-tsan' $(MESON) setup build-tsan -Dwerror=true -Dtests=enabled -Dpython=disabled \
+		-Db_sanitize=thread -Db_lundef=false

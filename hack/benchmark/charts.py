@@ -85,6 +85,16 @@ def _best(rows: Iterable[Row]) -> Optional[Row]:
     return max(rows, key=lambda row: row.median, default=None)
 
 
+def _of(chart: _Chart, way: str, processes: int) -> List[Row]:
+    return [row for row in chart.rows if (row.run.way, row.run.processes) == (way, processes)]
+
+
+def _bests(chart: _Chart, ways: Iterable[Tuple[str, int]]) -> List[Row]:
+    """The best row of each way and number of processes that has any."""
+    found = [_best(_of(chart, way, processes)) for way, processes in ways]
+    return [row for row in found if row is not None]
+
+
 def _spread(rows: Sequence[Row]) -> List[List[float]]:
     return [[row.median - min(row.speeds) for row in rows], [max(row.speeds) - row.median for row in rows]]
 
@@ -181,7 +191,7 @@ def _throughput(chart: _Chart) -> Optional[Figure]:
     figure, panels = _panels(len(chart.processes), 2, "Throughput by buffer size", chart)
     for axes, processes in zip(panels, chart.processes):
         for way in chart.ways:
-            rows = [r for r in chart.rows if (r.run.way, r.run.processes) == (way, processes)]
+            rows = _of(chart, way, processes)
             sized = [_best(r for r in rows if r.run.buffer == buffer) for buffer in buffers]
             found = [(buffer / MIB, row) for buffer, row in zip(buffers, sized) if row is not None]
             if found:
@@ -202,8 +212,7 @@ def _scaling(chart: _Chart) -> Optional[Figure]:
         return None
     figure, panels = _panels(len(chart.ways), 3, "Scaling with processes", chart)
     for axes, way in zip(panels, chart.ways):
-        best = [_best(r for r in chart.rows if (r.run.way, r.run.processes) == (way, n)) for n in chart.processes]
-        rows = [row for row in best if row is not None]
+        rows = _bests(chart, [(way, n) for n in chart.processes])
         counts = [row.run.processes for row in rows]
         one = rows[0].median / counts[0]
         ideal = [one * n for n in chart.processes]
@@ -223,8 +232,7 @@ def _bars(chart: _Chart) -> Optional[Figure]:
         return None
     figure, panels = _panels(len(chart.processes), 2, "Each way at its best", chart)
     for axes, processes in zip(panels, chart.processes):
-        best = [_best(r for r in chart.rows if (r.run.way, r.run.processes) == (way, processes)) for way in chart.ways]
-        rows = [row for row in best if row is not None]
+        rows = _bests(chart, [(way, processes) for way in chart.ways])
         for at, row in enumerate(rows):
             look = chart.looks[row.run.way]
             face = "white" if row.peer else look.colour

@@ -3,28 +3,19 @@
 
 import ctypes
 
-LIBRARY = "libcuda.so.1"
+from fastsafetensor_3fs_reader.gpucopy import DRIVER, Driver
 
 
-class _Driver:
-    """The library. A call that fails raises RuntimeError with the driver's name for the error."""
-
-    def __init__(self) -> None:
-        self._library = ctypes.CDLL(LIBRARY)
-        self.call("cuInit", 0)
-
-    def call(self, name: str, *arguments: object) -> None:
-        error = getattr(self._library, name)(*arguments)
-        if error:
-            text = ctypes.c_char_p()
-            self._library.cuGetErrorName(error, ctypes.byref(text))
-            raise RuntimeError(f"{name}: {(text.value or b'unknown error').decode()} ({error})")
+def _driver() -> Driver:
+    driver = Driver(ctypes.CDLL(DRIVER))
+    driver.call("cuInit", 0)
+    return driver
 
 
 def count() -> int:
     """GPUs that this process can use; 0 without a driver."""
     try:
-        driver, devices = _Driver(), ctypes.c_int()
+        driver, devices = _driver(), ctypes.c_int()
         driver.call("cuDeviceGetCount", ctypes.byref(devices))
     except (OSError, AttributeError, RuntimeError):
         return 0
@@ -35,7 +26,7 @@ class Gpu:
     """One device, through its primary context, which becomes the calling thread's."""
 
     def __init__(self, number: int) -> None:
-        self._driver = _Driver()
+        self._driver = _driver()
         self._device, context = ctypes.c_int(), ctypes.c_void_p()
         self._driver.call("cuDeviceGet", ctypes.byref(self._device), number)
         self._driver.call("cuDevicePrimaryCtxRetain", ctypes.byref(context), self._device)

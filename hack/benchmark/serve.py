@@ -8,19 +8,15 @@ with scratch() as folder, serve(folder, LINK) as served:
 
 import os
 import random
-import shutil
 import tempfile
 from contextlib import contextmanager
-from pathlib import Path
 from typing import Callable, Iterator, List, NamedTuple, Optional
 
-from fastsafetensor_3fs_reader.usrbiod import Usrbiod, find_usrbiod
+from fastsafetensor_3fs_reader.usrbiod import Usrbiod
 
 KIB, MIB, GIB = 1 << 10, 1 << 20, 1 << 30
 SHM = "/dev/shm"
 SEED = 3
-#: Where `meson compile` leaves the daemon, for those who have not installed the package with it.
-BUILT = Path(__file__).resolve().parents[2] / "build" / "usrbiod" / "usrbiod"
 
 # ------------------------------------------------------------------ the link
 
@@ -117,14 +113,9 @@ def generate(
     return names
 
 
-@contextmanager
-def scratch(root: str = SHM) -> Iterator[str]:
-    """A folder for as long as the block runs."""
-    folder = tempfile.mkdtemp(prefix="fst3fs-bench-", dir=root)
-    try:
-        yield folder
-    finally:
-        shutil.rmtree(folder)
+def scratch(root: str = SHM) -> "tempfile.TemporaryDirectory[str]":
+    """A folder for as long as the ``with`` block runs."""
+    return tempfile.TemporaryDirectory(prefix="fst3fs-bench-", dir=root)
 
 
 # ------------------------------------------------------------------ the daemon
@@ -142,22 +133,8 @@ class Served(NamedTuple):
         return os.path.join(self.mount_point, name)
 
 
-def _use_built_daemon() -> None:
-    """Names the one of the build directory in the environment when none is installed."""
-    try:
-        find_usrbiod()
-    except FileNotFoundError:
-        if not os.access(BUILT, os.X_OK):
-            raise
-        os.environ["USRBIOD"] = str(BUILT)
-
-
 @contextmanager
 def serve(backing: str, link: Link = NO_LINK, *options: str) -> Iterator[Served]:
     """Serves ``backing`` as a 3FS mount for as long as the block runs; then it is unmounted and the daemon ended."""
-    _use_built_daemon()
-    with scratch(tempfile.gettempdir()) as folder:
-        mount_point = os.path.join(folder, "3fs")
-        os.mkdir(mount_point)
-        with Usrbiod(backing, mount_point, *link.options(), *options) as daemon:
-            yield Served(backing, mount_point, link, daemon)
+    with Usrbiod(backing, None, *link.options(), *options) as daemon:
+        yield Served(backing, daemon.mount_point, link, daemon)

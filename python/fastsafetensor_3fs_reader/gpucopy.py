@@ -21,8 +21,8 @@ class Destination(NamedTuple):
 HOST = Destination("host", ctypes.memmove)
 
 
-class _Driver:
-    """The CUDA driver that this process has loaded. Nobody can have GPU memory without it."""
+class Driver:
+    """The CUDA driver. A call that fails raises RuntimeError with the driver's name for the error."""
 
     def __init__(self, library: ctypes.CDLL) -> None:
         self._library = library
@@ -61,9 +61,10 @@ class _Driver:
                 self.call("cuDevicePrimaryCtxRelease_v2", device)
 
 
-def _loaded_driver() -> Optional[_Driver]:
+def _loaded_driver() -> Optional[Driver]:
+    """The one that this process has loaded: nobody can have GPU memory without it."""
     try:
-        return _Driver(ctypes.CDLL(DRIVER, mode=os.RTLD_NOLOAD | os.RTLD_NOW))
+        return Driver(ctypes.CDLL(DRIVER, mode=os.RTLD_NOLOAD | os.RTLD_NOW))
     except OSError:
         return None
 

@@ -3,8 +3,7 @@
 
 import os
 from abc import ABC, abstractmethod
-from types import TracebackType
-from typing import Dict, Iterable, List, Optional, Sequence, Tuple, Type, TypeVar, Union
+from typing import Dict, Iterable, List, NoReturn, Sequence, Tuple, TypeVar, Union
 
 PathType = Union[str, bytes, "os.PathLike[str]", "os.PathLike[bytes]"]
 #: (JSON of the header, file offset at which tensor data begins, size of the file)
@@ -22,16 +21,19 @@ class FileReaderInterface(ABC):
 
     Errors name the file: OSError (the subclass of its errno) for what the system, 3FS or its daemon reports,
     ValueError for an argument or file contents that are not acceptable, RuntimeError for a failed copy to a GPU.
+
+    The readers of this package have ``_read`` and ``_read_headers``, and with them the public methods, whose arguments
+    are written down here alone. A reader from elsewhere may have the public methods themselves.
     """
 
-    @abstractmethod
     def read_headers_batch(self, paths: Iterable[PathType], num_threads: int = 8) -> Dict[PathType, Header]:
         """Reads the safetensors headers of many files, at least ``num_threads`` at a time, and leaves the files open.
 
         When a file fails, the error names it and carries its place among the paths as ``index``.
         """
+        wanted = list(paths)
+        return dict(zip(wanted, self._read_headers(wanted, num_threads)))
 
-    @abstractmethod
     def read_chunked(
         self,
         path: PathType,
@@ -47,6 +49,7 @@ class FileReaderInterface(ABC):
         are then valid until the next read), or 0 to deliver nowhere. It is trusted. ``chunk_size`` caps one request, 0
         = the reader chooses. ``pipelined=False`` reads a bufferful, then copies it, in turn.
         """
+        return self._read((path, dev_ptr, file_offset, total_length), chunk_size, pipelined)
 
     def read_many(self, requests: Sequence[ReadRequest], chunk_size: int = 0, pipelined: bool = True) -> List[int]:
         """Reads many ranges; results in their order.
@@ -63,6 +66,16 @@ class FileReaderInterface(ABC):
         if failure is not None:
             raise failure
         return results
+
+    def _read_headers(self, paths: List[PathType], num_threads: int) -> List[Header]:
+        """The headers, in the order of the paths."""
+        self._lacks("read_headers_batch")
+
+    def _read(self, request: ReadRequest, chunk_size: int, pipelined: bool) -> int:
+        self._lacks("read_chunked")
+
+    def _lacks(self, method: str) -> NoReturn:
+        raise NotImplementedError(f"{type(self).__name__} has no {method}")
 
     @abstractmethod
     def has_fd(self, path: PathType) -> bool:
@@ -94,10 +107,5 @@ class FileReaderInterface(ABC):
     def __enter__(self: Self) -> Self:
         return self
 
-    def __exit__(
-        self,
-        exc_type: Optional[Type[BaseException]],
-        exc: Optional[BaseException],
-        traceback: Optional[TracebackType],
-    ) -> None:
+    def __exit__(self, *exc: object) -> None:
         self.close()

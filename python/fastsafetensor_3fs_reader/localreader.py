@@ -8,13 +8,12 @@ import os
 import threading
 from abc import abstractmethod
 from concurrent.futures import ThreadPoolExecutor
-from typing import Dict, Iterable, Optional, Union
+from typing import List, Optional, Union
 
 from .headers import read_header
-from .interface import FileReaderInterface, Header, PathType
+from .interface import FileReaderInterface, Header, PathType, ReadRequest
 from .openfiles import Opened, OpenFile, OpenFiles
 
-DEFAULT_BUFFER_SIZE = 64 * 1024 * 1024
 ADDRESS_LIMIT = 1 << 64
 
 
@@ -54,30 +53,22 @@ class LocalReader(FileReaderInterface):
     def _deliver(self, file: OpenFile, address: int, offset: int, length: int, chunk_size: int) -> None:
         """Brings bytes that are inside the file to an address, 0 = nowhere."""
 
-    def read_headers_batch(self, paths: Iterable[PathType], num_threads: int = 8) -> Dict[PathType, Header]:
+    def _read_headers(self, paths: List[PathType], num_threads: int) -> List[Header]:
         self._check_process()
         if num_threads < 1:
             raise ValueError(f"num_threads must be at least 1, not {num_threads}")
-        wanted = list(paths)
         with ThreadPoolExecutor(num_threads) as pool:
-            results = [pool.submit(self._header, path) for path in wanted]
+            results = [pool.submit(self._header, path) for path in paths]
         for index, result in enumerate(results):
             error = result.exception()
             if error is not None:
                 error.index = index  # type: ignore[attr-defined]
                 raise error
-        return {path: result.result() for path, result in zip(wanted, results)}
+        return [result.result() for result in results]
 
-    def read_chunked(
-        self,
-        path: PathType,
-        dev_ptr: int,
-        file_offset: int,
-        total_length: int,
-        chunk_size: int = 0,
-        pipelined: bool = True,
-    ) -> int:
+    def _read(self, request: ReadRequest, chunk_size: int, pipelined: bool) -> int:
         self._check_process()
+        path, dev_ptr, file_offset, total_length = request
         for name, value in (("file_offset", file_offset), ("total_length", total_length), ("chunk_size", chunk_size)):
             if value < 0:
                 raise ValueError(f"{os.fsdecode(path)}: {name} must not be negative, as {value} is")

@@ -6,9 +6,10 @@ import threading
 from typing import Dict, Optional
 
 from .interface import PathType
-from .localreader import DEFAULT_BUFFER_SIZE, LocalReader, address_of, read_into
+from .localreader import LocalReader, address_of, read_into
 from .mounts import extract_mount_point
 from .openfiles import OpenFile
+from .settings import DEFAULT_BUFFER_SIZE
 
 __all__ = ["READER", "MockFileReader", "extract_mount_point"]
 

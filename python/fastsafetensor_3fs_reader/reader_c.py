@@ -5,15 +5,14 @@ import logging
 import os
 import sys
 import time
-from typing import Dict, Iterable, List, Optional, Sequence, Tuple
+from typing import Dict, List, Sequence, Tuple
 
 from . import _core
 from .hf3fs_lib import Candidate, candidates, load
-from .interface import FileReaderInterface, Header, PathType, ReadRequest
-from .settings import debug_enabled, resolve
+from .interface import Header, PathType, ReadRequest
+from .threefs import Arguments, ThreeFSReader
 
 _logger = logging.getLogger(__package__)
-DEFAULT_BUFFER_SIZE = 64 * 1024 * 1024
 
 
 def _usrbio_client(wish: str) -> Tuple[int, str, List[Candidate]]:
@@ -27,63 +26,34 @@ def _usrbio_client(wish: str) -> Tuple[int, str, List[Candidate]]:
     return _core.USRBIO_SDK, path, judged
 
 
-class ThreeFSFileReader(FileReaderInterface):
-    """Reads files through USRBIO where they are on 3FS, and through the operating system elsewhere.
-
-    ``entries`` bounds the requests in flight, ``buffer_size`` is all the staging memory it takes, ``io_depth`` is a
-    hint. The other settings are also environment variables FST3FS_<NAME>; the argument wins:
-
-    timeout   seconds a read may go without any completion
-    usrbio    which USRBIO client: "auto", "sdk" (the official library) or "builtin"
-    require   "usrbio": fail rather than read through the operating system
-    """
-
-    def __init__(
-        self,
-        mount_point: PathType,
-        entries: int = 64,
-        io_depth: int = 0,
-        buffer_size: int = DEFAULT_BUFFER_SIZE,
-        *,
-        timeout: Optional[float] = None,
-        usrbio: Optional[str] = None,
-        require: Optional[str] = None,
-    ) -> None:
-        client, library, self._libraries = _usrbio_client(str(resolve("usrbio", usrbio)))
-        self._mount_point = os.fsdecode(mount_point)
-        self._debug = debug_enabled()
+class ThreeFSFileReader(ThreeFSReader):
+    def _start(self, arguments: Arguments) -> None:
+        client, library, self._libraries = _usrbio_client(arguments.usrbio)
+        self._mount_point = arguments.mount_point
         self._reader = _core.Reader(
-            mount_point,
-            entries,
-            io_depth,
-            buffer_size,
-            round(float(str(resolve("timeout", timeout))) * 1000),
+            arguments.mount_point,
+            arguments.entries,
+            arguments.io_depth,
+            arguments.buffer_size,
+            round(arguments.timeout_s * 1000),
             usrbio=client,
             sdk_path=library,
-            require_usrbio=resolve("require", require) == "usrbio",
+            require_usrbio=arguments.require_usrbio,
             log=_logger.log,
             log_level=_logger.getEffectiveLevel(),
         )
 
-    def read_headers_batch(self, paths: Iterable[PathType], num_threads: int = 8) -> Dict[PathType, Header]:
-        wanted = list(paths)
-        return dict(zip(wanted, self._reader.read_headers(wanted, num_threads)))
+    def _read_headers(self, paths: List[PathType], num_threads: int) -> List[Header]:
+        return self._reader.read_headers(paths, num_threads)
 
-    def read_chunked(
-        self,
-        path: PathType,
-        dev_ptr: int,
-        file_offset: int,
-        total_length: int,
-        chunk_size: int = 0,
-        pipelined: bool = True,
-    ) -> int:
+    def _read(self, request: ReadRequest, chunk_size: int, pipelined: bool) -> int:
         flags = 0 if pipelined else _core.READ_IN_TURN
         if not self._debug:
-            return self._reader.read(path, dev_ptr, file_offset, total_length, chunk_size, flags)
+            return self._reader.read(*request, chunk_size, flags)
         start, before = time.monotonic(), self._reader.info()
-        got = self._reader.read(path, dev_ptr, file_offset, total_length, chunk_size, flags)
-        self._print_read(path, file_offset, got, time.monotonic() - start, before)
+        got = self._reader.read(*request, chunk_size, flags)
+        path, _, offset, _ = request
+        self._print_read(path, offset, got, time.monotonic() - start, before)
         return got
 
     def read_many(self, requests: Sequence[ReadRequest], chunk_size: int = 0, pipelined: bool = True) -> List[int]:

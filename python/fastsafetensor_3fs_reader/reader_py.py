@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """The reader of backend "python": USRBIO through hf3fs_fuse.io where that is installed, the operating system elsewhere.
 
-It reads a window of requests, copies what has landed, and goes on: no pipelining.
+It reads a window of requests, copies what has landed, and goes on: ``pipelined`` and ``usrbio`` mean nothing here.
 """
 
 import errno
@@ -19,13 +19,13 @@ from typing import Callable, Dict, Iterator, List, Optional, Set, Tuple
 from .gpucopy import HOST, Destination, find_destination
 from .hf3fs_lib import BINDING, Candidate, candidates, load
 from .hf3fs_ring import Request, UsrbioRing
-from .interface import PathType
-from .localreader import DEFAULT_BUFFER_SIZE, LocalReader, address_of, read_into, short_read
+from .interface import ReadRequest
+from .localreader import LocalReader, address_of, read_into, short_read
 from .mounts import extract_mount_point
 from .openfiles import OpenFile
-from .settings import debug_enabled, resolve
+from .threefs import Arguments, ThreeFSReader
 
-__all__ = ["READER", "ThreeFSFileReader", "extract_mount_point"]
+__all__ = ["READER", "ThreeFSFileReader", "ThreeFSFileReaderPy", "check_library", "extract_mount_point"]
 
 INTERFACE = "hf3fs_fuse.io"
 #: One request: less costs more requests than it gains overlap, more is cut up by the daemon anyway.
@@ -54,6 +54,11 @@ def _import_interface() -> Tuple[Optional[ModuleType], str, List[Candidate]]:
         return None, f"{INTERFACE} is installed, but does not load: {e}", judged
 
 
+def check_library() -> bool:
+    """Can this process speak USRBIO through hf3fs_fuse.io? Without it the reader goes through the operating system."""
+    return _import_interface()[0] is not None
+
+
 def _check_mount_point(mount_point: str) -> str:
     """The 3FS mount that it is on, "" for none."""
     if not mount_point:
@@ -62,33 +67,17 @@ def _check_mount_point(mount_point: str) -> str:
     return extract_mount_point(mount_point)
 
 
-class ThreeFSFileReader(LocalReader):
-    """The same methods, settings and errors as those of the C backend, at the speed of Python.
-
-    ``usrbio`` is taken and means nothing here.
-    """
-
-    def __init__(
-        self,
-        mount_point: PathType,
-        entries: int = 64,
-        io_depth: int = 0,
-        buffer_size: int = DEFAULT_BUFFER_SIZE,
-        *,
-        timeout: Optional[float] = None,
-        usrbio: Optional[str] = None,
-        require: Optional[str] = None,
-    ) -> None:
+class ThreeFSFileReader(ThreeFSReader, LocalReader):
+    def _start(self, arguments: Arguments) -> None:
+        entries, buffer_size = arguments.entries, arguments.buffer_size
         if entries < 1:
             raise ValueError(f"entries must be at least 1, not {entries}")
         memory = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
         if buffer_size > memory:
             raise ValueError(f"buffer_size is {buffer_size}, must be between 1 and this machine's {memory}")
-        super().__init__(mount_point, buffer_size, self._opened)
-        resolve("usrbio", usrbio)
-        self._timeout = float(str(resolve("timeout", timeout)))
-        self._required = resolve("require", require) == "usrbio"
-        self._debug = debug_enabled()
+        LocalReader.__init__(self, arguments.mount_point, buffer_size, self._opened)
+        self._timeout = arguments.timeout_s
+        self._required = arguments.require_usrbio
         self._entries = entries
         self._piece = min(MAX_PIECE, max(MIN_PIECE, buffer_size // entries // PAGE * PAGE), buffer_size)
         self._lock = threading.RLock()  # one read at a time has the buffer
@@ -195,23 +184,16 @@ class ThreeFSFileReader(LocalReader):
 
     # ------------------------------------------------------------------ reading
 
-    def read_chunked(
-        self,
-        path: PathType,
-        dev_ptr: int,
-        file_offset: int,
-        total_length: int,
-        chunk_size: int = 0,
-        pipelined: bool = True,
-    ) -> int:
+    def _read(self, request: ReadRequest, chunk_size: int, pipelined: bool) -> int:
         if pipelined:
             self._say_once(logging.DEBUG, "pipelined=True means nothing to the Python backend")
         if not self._debug:
-            return super().read_chunked(path, dev_ptr, file_offset, total_length, chunk_size)
+            return super()._read(request, chunk_size, pipelined)
         start, before = time.monotonic(), self._requests
-        got = super().read_chunked(path, dev_ptr, file_offset, total_length, chunk_size)
+        got = super()._read(request, chunk_size, pipelined)
+        path, _, offset, _ = request
         print(
-            f"fst3fs: {os.fsdecode(path)} at {file_offset}: {got} bytes in {(time.monotonic() - start) * 1e3:.3f} ms,"
+            f"fst3fs: {os.fsdecode(path)} at {offset}: {got} bytes in {(time.monotonic() - start) * 1e3:.3f} ms,"
             f" {self._requests - before} requests, {self._transport}",
             file=sys.stderr,
             flush=True,
@@ -343,3 +325,5 @@ class ThreeFSFileReader(LocalReader):
 
 
 READER = ThreeFSFileReader
+#: The name by which the package before this one offered it.
+ThreeFSFileReaderPy = ThreeFSFileReader

@@ -5,6 +5,7 @@ import math
 import os
 from typing import Callable, Dict, NamedTuple, Optional
 
+DEFAULT_BUFFER_SIZE = 64 * 1024 * 1024
 #: A read may go this long without any completion: the daemon itself retries storage for 60 s.
 DEFAULT_TIMEOUT_S = 90.0
 

@@ -9,8 +9,7 @@ import subprocess
 import sysconfig
 import tempfile
 import time
-from types import TracebackType
-from typing import Any, Callable, Dict, List, Optional, Type
+from typing import Any, Callable, Dict, List, Optional
 
 START_TIMEOUT_S = 30.0
 STOP_TIMEOUT_S = 30.0
@@ -39,19 +38,22 @@ def is_mounted(path: str) -> bool:
 
 
 class Usrbiod:
-    """One directory served as a 3FS mount, for as long as the ``with`` block runs.
+    """The directory ``backing`` served as a 3FS mount, for as long as the ``with`` block runs.
 
+    Without a mount point it is one of its own, below the folder for temporary files; ``mount_point`` says which.
     The daemon has a session of its own, so that Ctrl-C reaches this process alone, and ends with this process even
     when that is killed.
     """
 
-    def __init__(self, backing: str, mount_point: str, *options: str) -> None:
+    def __init__(self, backing: str, mount_point: Optional[str] = None, *options: str) -> None:
         binary = find_usrbiod()
-        self.mount_point = mount_point
         self._folder = tempfile.mkdtemp(prefix="fst3fs-usrbiod-")
+        self._own_mount_point = os.path.join(self._folder, "3fs")
+        os.mkdir(self._own_mount_point)
+        self.mount_point = self._own_mount_point if mount_point is None else mount_point
         self._log = os.path.join(self._folder, "log")
         self._stats = os.path.join(self._folder, "stats.json")
-        self._command = [binary, "-f", "--stats", self._stats, *options, backing, mount_point]
+        self._command = [binary, "-f", "--stats", self._stats, *options, backing, self.mount_point]
         self._process: Optional[subprocess.Popen[bytes]] = None
 
     @property
@@ -121,8 +123,10 @@ class Usrbiod:
         return self._process.returncode
 
     def discard(self) -> None:
-        """Removes the log and the counters, after the end."""
-        shutil.rmtree(self._folder, ignore_errors=True)
+        """Removes the log, the counters, and a mount point of its own, after the end."""
+        # Never what is served there, should a mount not have gone.
+        if not is_mounted(self._own_mount_point):
+            shutil.rmtree(self._folder, ignore_errors=True)
 
     def _unmount(self) -> None:
         """What a killed daemon leaves behind: a mount that answers nothing."""
@@ -139,11 +143,6 @@ class Usrbiod:
     def __enter__(self) -> "Usrbiod":
         return self.start()
 
-    def __exit__(
-        self,
-        exc_type: Optional[Type[BaseException]],
-        exc: Optional[BaseException],
-        traceback: Optional[TracebackType],
-    ) -> None:
+    def __exit__(self, *exc: object) -> None:
         self.stop()
         self.discard()

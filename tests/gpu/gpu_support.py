@@ -3,7 +3,6 @@
 
 import contextlib
 import os
-import shutil
 import tempfile
 from pathlib import Path
 from typing import Any, Iterator
@@ -35,18 +34,12 @@ def have_usrbiod() -> bool:
 @contextlib.contextmanager
 def served(*options: str) -> Iterator[Place]:
     """A scratch folder in memory, served as 3FS; as it is where there is no usrbiod."""
-    root = Path(tempfile.mkdtemp(prefix="fst3fs-gpu-", dir="/dev/shm"))
-    backing, path = root / "backing", root / "mnt"
-    backing.mkdir()
-    path.mkdir()
-    try:
+    with tempfile.TemporaryDirectory(prefix="fst3fs-gpu-", dir="/dev/shm") as backing:
         if have_usrbiod():
-            with Usrbiod(str(backing), str(path), *options):
-                yield Place(backing, path, True)
+            with Usrbiod(backing, None, *options) as daemon:
+                yield Place(Path(backing), Path(daemon.mount_point), True)
         else:
-            yield Place(backing, backing, False)
-    finally:
-        shutil.rmtree(root)
+            yield Place(Path(backing), Path(backing), False)
 
 
 def random_file(path: Path, size: int) -> None:

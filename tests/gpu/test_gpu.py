@@ -5,8 +5,8 @@ import ctypes
 import subprocess
 import sys
 import textwrap
-import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
 from typing import Iterator, Optional
 
 import numpy as np
@@ -121,29 +121,19 @@ def test_managed_memory(place: Place, path: str, data: np.ndarray) -> None:
 
 
 def test_threads_with_readers_of_their_own_and_a_shared_one(place: Place, path: str, data: np.ndarray) -> None:
-    failed = []
+    def work(number: int) -> None:
+        reader = shared if number < 3 else place.reader()
+        target = torch.zeros(SIZE, dtype=torch.uint8, device="cuda:0")
+        torch.cuda.synchronize()
+        for _ in range(3):
+            target.zero_()
+            assert reader.read_chunked(path, target.data_ptr(), 0, SIZE) == SIZE
+            assert np.array_equal(target.cpu().numpy(), data)
+        if reader is not shared:
+            reader.close()
 
-    def work(reader, own: bool) -> None:
-        try:
-            target = torch.zeros(SIZE, dtype=torch.uint8, device="cuda:0")
-            torch.cuda.synchronize()
-            for _ in range(3):
-                target.zero_()
-                assert reader.read_chunked(path, target.data_ptr(), 0, SIZE) == SIZE
-                assert np.array_equal(target.cpu().numpy(), data)
-            if own:
-                reader.close()
-        except BaseException as error:
-            failed.append(error)
-
-    with place.reader() as shared:
-        threads = [threading.Thread(target=work, args=(shared, False)) for _ in range(3)]
-        threads += [threading.Thread(target=work, args=(place.reader(), True)) for _ in range(3)]
-        for thread in threads:
-            thread.start()
-        for thread in threads:
-            thread.join()
-    assert not failed, failed
+    with place.reader() as shared, ThreadPoolExecutor(6) as pool:
+        list(pool.map(work, range(6)))
 
 
 @pytest.mark.skipif(torch.cuda.device_count() < 2, reason="one GPU here")

@@ -13,7 +13,18 @@ from pathlib import Path
 from typing import Any, Callable, Iterator, List
 
 import pytest
-from support import Mount, dropin, eventually, open_fds, scratch_root, shm_objects, threads
+from support import (
+    DATA_SIZE,
+    ROOT,
+    Mount,
+    dropin,
+    eventually,
+    open_fds,
+    random_bytes,
+    scratch_root,
+    shm_objects,
+    threads,
+)
 
 from fastsafetensor_3fs_reader import ThreeFSFileReader
 
@@ -99,7 +110,7 @@ def hf3fs_fuse(monkeypatch: pytest.MonkeyPatch, resource_tracker: None) -> Itera
 
     def put(there: bool) -> None:
         if there:
-            monkeypatch.syspath_prepend(str(Path(__file__).parent.parent / "fakes" / "hf3fs_fuse"))
+            monkeypatch.syspath_prepend(str(ROOT / "tests" / "fakes" / "hf3fs_fuse"))
         else:
             for name in names:
                 monkeypatch.setitem(sys.modules, name, None)
@@ -161,6 +172,17 @@ def module_mount(scratch_session: Path) -> Iterator[Mount]:
     yield next(makers)()
     next(makers, None)
     shutil.rmtree(root)
+
+
+@pytest.fixture(scope="module")
+def data() -> bytes:
+    return random_bytes(DATA_SIZE)
+
+
+@pytest.fixture(scope="module")
+def path(module_mount: Mount, data: bytes) -> str:
+    """A file of ``data`` on the module's mount."""
+    return module_mount.write("data", data)
 
 
 @pytest.fixture

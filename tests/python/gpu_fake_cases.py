@@ -7,8 +7,8 @@ In a process of its own, because a driver is loaded once and stays; test_gpu_fak
 import ctypes
 import logging
 import sys
-import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Callable, Dict, List, Optional, Tuple
 
@@ -175,35 +175,27 @@ def page_locking_refused(case: Case) -> None:
 
 def several_gpus_and_readers(case: Case) -> None:
     path, data = case.file(2 * MIB + 333)
-    failed: List[BaseException] = []
     shared = case.reader(buffer_size=MIB)
 
     def work(number: int) -> None:
         device = number % 2
-        try:
-            # The thread's current device is the other one, and stays so.
-            case.cuda.call("cuCtxPushCurrent_v2", case.cuda.contexts[1 - device])
-            memory = case.cuda.alloc(len(data), device)
-            reader = shared if number < 4 else case.reader(buffer_size=MIB)
-            for _ in range(4):
-                case.cuda.fill(memory, FILL * len(data), device)
-                assert reader.read_chunked(path, memory, 0, len(data)) == len(data)
-                assert case.cuda.get(memory, len(data), device) == data
-            if reader is not shared:
-                reader.close()
-            case.cuda.free(memory)
-            now = ctypes.c_void_p()
-            case.cuda.call("cuCtxGetCurrent", ctypes.byref(now))
-            assert now.value == case.cuda.contexts[1 - device].value
-        except BaseException as error:
-            failed.append(error)
+        # The thread's current device is the other one, and stays so.
+        case.cuda.call("cuCtxPushCurrent_v2", case.cuda.contexts[1 - device])
+        memory = case.cuda.alloc(len(data), device)
+        reader = shared if number < 4 else case.reader(buffer_size=MIB)
+        for _ in range(4):
+            case.cuda.fill(memory, FILL * len(data), device)
+            assert reader.read_chunked(path, memory, 0, len(data)) == len(data)
+            assert case.cuda.get(memory, len(data), device) == data
+        if reader is not shared:
+            reader.close()
+        case.cuda.free(memory)
+        now = ctypes.c_void_p()
+        case.cuda.call("cuCtxGetCurrent", ctypes.byref(now))
+        assert now.value == case.cuda.contexts[1 - device].value
 
-    threads = [threading.Thread(target=work, args=(number,)) for number in range(6)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-    assert not failed, failed
+    with ThreadPoolExecutor(6) as pool:
+        list(pool.map(work, range(6)))
     assert sorted(shared.info()["devices"].split(",")) == ["cuda:0", "cuda:1"]
     shared.close()
 

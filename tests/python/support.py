@@ -7,13 +7,15 @@ import functools
 import json
 import os
 import re
+import signal
 import struct
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 from pathlib import Path
-from typing import Any, Callable, ClassVar, Dict, List, Set
+from typing import Any, Callable, ClassVar, Dict, Iterator, List, Set
 
 import numpy as np
 
@@ -23,8 +25,13 @@ from fastsafetensor_3fs_reader.usrbiod import Usrbiod
 KIB = 1 << 10
 MIB = 1 << 20
 PACKAGE = "fastsafetensor_3fs_reader"
+#: The top of the checkout.
+ROOT = Path(__file__).resolve().parents[2]
 
 # ------------------------------------------------------------------ data
+
+#: Of the fixture ``data``: no whole number of anything.
+DATA_SIZE = 3 * MIB + 17
 
 
 @functools.lru_cache(maxsize=16)
@@ -63,6 +70,10 @@ class Target:
         assert (raw[end:] == self.FILL).all(), "written behind what was delivered"
 
 
+def around(value: int) -> List[int]:
+    return [value - 1, value, value + 1]
+
+
 # ------------------------------------------------------------------ mounts
 
 
@@ -92,6 +103,25 @@ class Mount:
     def registrations(self) -> int:
         stats = self.stats()
         return stats["iovs"] + stats["rings"]
+
+    def kill(self) -> None:
+        os.kill(self.daemon.pid, signal.SIGKILL)
+
+    @contextlib.contextmanager
+    def suspended(self) -> Iterator[None]:
+        """It answers nothing meanwhile."""
+        os.kill(self.daemon.pid, signal.SIGSTOP)
+        try:
+            yield
+        finally:
+            os.kill(self.daemon.pid, signal.SIGCONT)
+
+    def replace(self) -> None:
+        """It dies, and another one takes its place."""
+        self.kill()
+        assert eventually(lambda: self.daemon.returncode is not None)
+        self.daemon.stop()
+        self.daemon.start()
 
     def stop(self) -> None:
         """Ends it, and asserts that it ended well: with no complaint of a sanitizer, and nothing left behind."""
@@ -157,6 +187,37 @@ def threads() -> Set[str]:
     return set(os.listdir("/proc/self/task"))
 
 
+# ------------------------------------------------------------------ other threads
+
+
+def in_the_background(work: Callable[[], object]) -> threading.Thread:
+    thread = threading.Thread(target=work, daemon=True)
+    thread.start()
+    return thread
+
+
+class UntilItFails:
+    """A thread that makes a call again and again, until it raises an OSError."""
+
+    def __init__(self, call: Callable[[], object]) -> None:
+        self._call = call
+        self._errors: List[OSError] = []
+        self._thread = in_the_background(self._run)
+
+    def _run(self) -> None:
+        try:
+            while True:
+                self._call()
+        except OSError as e:
+            self._errors.append(e)
+
+    def error(self, seconds: float = 60) -> OSError:
+        """What it raised, in time."""
+        self._thread.join(seconds)
+        assert not self._thread.is_alive(), "it hangs"
+        return self._errors[0]
+
+
 # ------------------------------------------------------------------ other processes
 
 
@@ -168,6 +229,18 @@ def python(*arguments: str, **kwargs: Any) -> "subprocess.Popen[str]":
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
+        **kwargs,
+    )
+
+
+def run_python(*arguments: str, **kwargs: Any) -> "subprocess.CompletedProcess[str]":
+    """The same, waited for."""
+    return subprocess.run(
+        [sys.executable, "-I", *arguments],
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        check=False,
         **kwargs,
     )
 

@@ -9,11 +9,13 @@ from pathlib import Path
 from typing import Any, Callable, Iterator
 
 import pytest
+import support
 from support import MIB, Mount, Target, random_bytes
 
 import fastsafetensor_3fs_reader as package
 from fastsafetensor_3fs_reader import create_reader
 from fastsafetensor_3fs_reader.owner import owner_name
+from fastsafetensor_3fs_reader.reader_py import ThreeFSFileReaderPy, check_library
 
 PACKAGE = Path(package.__file__).parent
 
@@ -21,9 +23,7 @@ PACKAGE = Path(package.__file__).parent
 def run_python(code: str, folder: Path, **environment: str) -> "subprocess.CompletedProcess[str]":
     """Python with the package in ``folder``, and with its log on stderr."""
     code = f"import logging, sys; sys.path.insert(0, {str(folder)!r}); logging.basicConfig(level=logging.INFO)\n{code}"
-    return subprocess.run(
-        [sys.executable, "-I", "-c", code], env=environment, capture_output=True, text=True, check=False, cwd="/"
-    )
+    return support.run_python("-c", code, env=environment)
 
 
 @pytest.fixture
@@ -139,6 +139,25 @@ def test_it_loads_the_library_for_the_interface(
     assert caplog.text.count("pipelined=True means nothing") == 1
     (line,) = (record.message for record in caplog.records if record.message.startswith("reader: backend=python"))
     assert f"transport=usrbio client={info['client']} mount={mount.path}" in line
+
+
+@pytest.mark.parametrize(("there", "transport"), [(False, "posix"), (True, "usrbio")])
+def test_the_names_of_the_reader_before_this_one(
+    mount: Mount, sdk: str, hf3fs_fuse: Callable[[bool], None], there: bool, transport: str
+) -> None:
+    path = mount.write("data", b"0123456789")
+    hf3fs_fuse(there)
+    assert check_library() is there
+    with ThreeFSFileReaderPy(mount_point=str(mount.path)) as reader:
+        assert (reader.info()["backend"], reader.info()["transport"]) == ("python", transport)
+        assert reader.read_chunked(path=path, dev_ptr=0, file_offset=0, total_length=10) == 10
+
+
+def test_check_library_is_about_an_interface_that_loads(sdk: str, interface: Callable[[str], None]) -> None:
+    interface("raise ImportError('undefined symbol: hf3fs_reg_fd')")
+    assert check_library() is False
+    interface("")
+    assert check_library() is True
 
 
 def test_windows_are_whole(serve: Callable[..., Mount], sdk: str, hf3fs_fuse: Callable[[bool], None]) -> None:

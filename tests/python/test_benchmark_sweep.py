@@ -18,14 +18,14 @@ from args import parse
 from grid import Range, Run
 from place import Place, verify
 from serve import MIB, generate
-from support import Mount, eventually
+from support import ROOT, Mount, eventually
 from sweep import Sweep
 from team import SampleError, Team, run_sample
 from test_gpu_fake import fake_cuda  # noqa: F401 (a fixture)
 from ways import Reading, Way, backend
 from worker import Job, Ready, measure
 
-BENCHMARK = Path(__file__).parents[2] / "hack" / "benchmark"
+BENCHMARK = ROOT / "hack" / "benchmark"
 RUNNER = BENCHMARK / "benchmark_runner.py"
 
 

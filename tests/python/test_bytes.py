@@ -2,19 +2,15 @@
 """Byte equality around every edge: pieces, buffers, requests in flight, offsets, the end of the file."""
 
 import ctypes
-from typing import Callable, Iterator, List, Tuple
+from typing import Callable, Iterator, Tuple
 
 import pytest
-from support import KIB, MIB, Mount, Target, random_bytes
+from support import DATA_SIZE as SIZE
+from support import KIB, MIB, Mount, Target, around, random_bytes
 
 from fastsafetensor_3fs_reader import ThreeFSFileReader
 
-SIZE = 3 * MIB + 17
 UNALIGNED = 123_457
-
-
-def around(value: int) -> List[int]:
-    return [value - 1, value, value + 1]
 
 
 def ranges(piece: int, buffer: int) -> Iterator[Tuple[int, int]]:
@@ -22,16 +18,6 @@ def ranges(piece: int, buffer: int) -> Iterator[Tuple[int, int]]:
     offsets = [0, 1, UNALIGNED, *around(piece), *around(buffer), *around(SIZE)]
     lengths = [0, 1, *around(piece), *around(buffer), SIZE, SIZE + 1]
     return ((offset, length) for offset in offsets for length in lengths)
-
-
-@pytest.fixture(scope="module")
-def data() -> bytes:
-    return random_bytes(SIZE)
-
-
-@pytest.fixture(scope="module")
-def path(module_mount: Mount, data: bytes) -> str:
-    return module_mount.write("data", data)
 
 
 @pytest.mark.parametrize("piece", [4 * KIB, 65_537, 256 * KIB, 2 * MIB])

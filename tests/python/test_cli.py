@@ -8,11 +8,9 @@ import sys
 from pathlib import Path
 
 import pytest
-from support import Mount, random_bytes
+from support import ROOT, Mount, random_bytes
 
 from fastsafetensor_3fs_reader import __version__
-
-ROOT = Path(__file__).resolve().parent.parent.parent
 
 
 def cli(*arguments: str) -> "subprocess.CompletedProcess[str]":

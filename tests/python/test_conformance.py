@@ -5,17 +5,16 @@ import ctypes
 import errno
 import itertools
 import os
-import signal
-import threading
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, Callable, Dict, Iterator, List, NamedTuple, Tuple
 
 import pytest
-from support import KIB, MIB, Mount, Target, eventually, random_bytes, safetensors_file
+from support import DATA_SIZE as SIZE
+from support import KIB, MIB, Mount, Target, UntilItFails, around, eventually, random_bytes, safetensors_file
 
 from fastsafetensor_3fs_reader import FileReaderInterface, create_reader
 
-SIZE = 3 * MIB + 17
 BUFFER = MIB
 
 
@@ -82,21 +81,7 @@ def reader(make: Make, module_mount: Mount) -> FileReaderInterface:
     return make(module_mount)
 
 
-@pytest.fixture(scope="module")
-def data() -> bytes:
-    return random_bytes(SIZE)
-
-
-@pytest.fixture(scope="module")
-def path(module_mount: Mount, data: bytes) -> str:
-    return module_mount.write("data", data)
-
-
 # ------------------------------------------------------------------ bytes
-
-
-def around(value: int) -> List[int]:
-    return [value - 1, value, value + 1]
 
 
 def edges() -> Iterator[Tuple[int, int]]:
@@ -139,23 +124,14 @@ def test_into_the_readers_own_buffer(reader: FileReaderInterface, path: str, dat
 
 
 def test_many_threads(reader: FileReaderInterface, path: str, data: bytes) -> None:
-    failures: List[BaseException] = []
-
     def read(number: int) -> None:
-        try:
-            target = Target(400_000)
-            for offset in range(number * 1000, SIZE - 400_000, 700_001):
-                assert reader.read_chunked(path, target.address, offset, 400_000) == 400_000
-                target.check(data[offset : offset + 400_000])
-        except BaseException as e:
-            failures.append(e)
+        target = Target(400_000)
+        for offset in range(number * 1000, SIZE - 400_000, 700_001):
+            assert reader.read_chunked(path, target.address, offset, 400_000) == 400_000
+            target.check(data[offset : offset + 400_000])
 
-    threads = [threading.Thread(target=read, args=(number,)) for number in range(6)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-    assert not failures
+    with ThreadPoolExecutor(6) as pool:
+        list(pool.map(read, range(6)))
 
 
 def test_many_ranges(reader: FileReaderInterface, path: str, data: bytes) -> None:
@@ -393,22 +369,10 @@ class TestFaults:
     def test_the_daemon_is_killed(self, make: Make, serve: Callable[..., Mount]) -> None:
         mount = serve("--latency-us", "20000")
         path, reader = mount.write("model", random_bytes(4 * MIB)), make(mount, timeout=2.0)
-        errors: List[OSError] = []
-
-        def read() -> None:
-            try:
-                while True:
-                    reader.read_chunked(path, 0, 0, 4 * MIB, 64 * KIB)
-            except OSError as e:
-                errors.append(e)
-
-        thread = threading.Thread(target=read)
-        thread.start()
+        reading = UntilItFails(lambda: reader.read_chunked(path, 0, 0, 4 * MIB, 64 * KIB))
         assert eventually(lambda: reader.info()["requests"])
-        os.kill(mount.daemon.pid, signal.SIGKILL)
-        thread.join(60)
-        assert not thread.is_alive()
-        assert errors[0].errno in (errno.ENOTCONN, errno.ETIMEDOUT, errno.ECONNABORTED)
+        mount.kill()
+        assert reading.error().errno in (errno.ENOTCONN, errno.ETIMEDOUT, errno.ECONNABORTED)
 
     def test_a_hole_is_an_error(self, make: Make, module_mount: Mount) -> None:
         path = module_mount.write("holes", random_bytes(64 * KIB))

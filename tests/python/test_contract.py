@@ -6,12 +6,11 @@ import importlib
 import inspect
 import os
 import subprocess
-import sys
 from pathlib import Path
 from typing import Any, Callable, Dict, List
 
 import pytest
-from support import MIB, Mount, dropin, safetensors_file
+from support import MIB, Mount, dropin, run_python, safetensors_file
 
 import fastsafetensor_3fs_reader as package
 
@@ -124,13 +123,8 @@ def report(mount: Mount, script: str = REPORT, **environment: str) -> "subproces
     clean = {
         name: value for name, value in os.environ.items() if not name.startswith(("FST3FS_", "HF3FS_", "FASTSAFE"))
     }
-    return subprocess.run(
-        [sys.executable, "-I", "-c", script, str(mount.path), mount.write("file", b"0123456789")],
-        env={**clean, **environment},
-        capture_output=True,
-        text=True,
-        check=False,
-    )
+    path = mount.write("file", b"0123456789")
+    return run_python("-c", script, str(mount.path), path, env={**clean, **environment})
 
 
 @pytest.mark.parametrize(

@@ -6,14 +6,13 @@ import os
 import re
 import signal
 import subprocess
-import sys
 from pathlib import Path
 from typing import Callable, List
 
 import numpy as np
 import pytest
 from safetensors.numpy import save_file
-from support import Mount, eventually, python, safetensors_file
+from support import PACKAGE, Mount, eventually, python, run_python, safetensors_file
 
 from fastsafetensor_3fs_reader.demo.compare import compare_shard
 
@@ -23,11 +22,8 @@ def demo(scratch: Path) -> Callable[..., "subprocess.CompletedProcess[str]"]:
     """Runs the demo; asserts that it leaves nothing behind."""
 
     def run(*arguments: str) -> "subprocess.CompletedProcess[str]":
-        command = [sys.executable, "-I", "-m", "fastsafetensor_3fs_reader", "demo", *arguments]
         environment = {**os.environ, "TMPDIR": str(scratch), "COLUMNS": "120"}
-        done = subprocess.run(
-            command, env=environment, stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False
-        )
+        done = run_python("-m", PACKAGE, "demo", *arguments, env=environment)
         assert left_behind(scratch) == []
         return done
 
@@ -36,16 +32,14 @@ def demo(scratch: Path) -> Callable[..., "subprocess.CompletedProcess[str]"]:
 
 def left_behind(scratch: Path) -> List[str]:
     """Folders, mounts and processes of a demo whose temporary folder is ``scratch``."""
-    mounts = [
-        line for line in Path("/proc/self/mountinfo").read_text().splitlines() if f" {scratch}/fst3fs-demo-" in line
-    ]
+    mounts = [line for line in Path("/proc/self/mountinfo").read_text().splitlines() if f" {scratch}/fst3fs-" in line]
     processes = []
     for pid in filter(str.isdigit, os.listdir("/proc")):
         try:
             command = Path(f"/proc/{pid}/cmdline").read_bytes()
         except OSError:
             continue
-        if os.fsencode(scratch / "fst3fs-demo-") in command and b"usrbiod" in command:
+        if os.fsencode(scratch / "fst3fs-") in command and b"usrbiod" in command:
             processes.append(pid)
     return [str(p) for p in scratch.glob("fst3fs-*")] + mounts + processes
 
@@ -129,7 +123,7 @@ def test_places_that_are_none(demo: Callable, scratch: Path) -> None:
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_an_interrupted_demo_leaves_nothing(scratch: Path, number: int) -> None:
     process = python(
-        *["-m", "fastsafetensor_3fs_reader", "demo", "--size-gb", "0.5"],
+        *("-m", PACKAGE, "demo", "--size-gb", "0.5"),
         env={**os.environ, "TMPDIR": str(scratch)},
     )
     # Its daemon runs: it is past the writing, and reading.

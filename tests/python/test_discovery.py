@@ -4,13 +4,11 @@
 import ctypes
 import os
 import shutil
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any, Callable, Dict, List
 
 import pytest
-from support import MIB, Mount, Target, dropin, eventually, random_bytes, shm_objects
+from support import MIB, Mount, Target, dropin, eventually, python, random_bytes, run_python, shm_objects
 
 from fastsafetensor_3fs_reader import ThreeFSFileReader, create_reader, get_hf3fs_lib_path, hf3fs_lib
 
@@ -190,13 +188,8 @@ with create_reader("c", mount_point=mount, require="usrbio", buffer_size=1 << 20
 
 def read_in_a_process(site: Path, mount: Mount, **environment: str) -> List[str]:
     path = mount.write("data", random_bytes(3 * MIB + 17))
-    done = subprocess.run(
-        [sys.executable, "-I", "-c", READ, str(site), str(mount.path), path, str(3 * MIB + 17)],
-        env={**os.environ, **environment},
-        capture_output=True,
-        text=True,
-        check=False,
-    )
+    arguments = [str(site), str(mount.path), path, str(3 * MIB + 17)]
+    done = run_python("-c", READ, *arguments, env={**os.environ, **environment})
     assert done.returncode == 0, done.stderr
     return done.stdout.splitlines()
 
@@ -287,9 +280,7 @@ while True:
 
 def test_a_process_that_is_killed_leaves_nothing(mount: Mount, sdk: str) -> None:
     path = mount.write("data", random_bytes(MIB))
-    process = subprocess.Popen(
-        [sys.executable, "-I", "-c", KILLED, str(mount.path), path], stdout=subprocess.PIPE, text=True
-    )
+    process = python("-c", KILLED, str(mount.path), path)
     assert process.stdout is not None
     assert process.stdout.readline() == "reading\n"
     assert mount.registrations() == 2

@@ -3,14 +3,12 @@
 
 import errno
 import os
-import subprocess
-import sys
 import textwrap
 from pathlib import Path
 from typing import Any, Callable, Dict, Iterator, Type
 
 import pytest
-from support import MIB, Mount, Target, random_bytes, safetensors_file
+from support import MIB, Mount, Target, random_bytes, run_python, safetensors_file
 
 from fastsafetensor_3fs_reader import FileReaderInterface, MockFileReader, ThreeFSFileReader
 
@@ -90,7 +88,8 @@ def test_no_permission(scratch: Path) -> None:
                     raise AssertionError("it was read")
         """
     )
-    subprocess.run([sys.executable, "-I", "-c", script, str(path)], check=True)
+    done = run_python("-c", script, str(path))
+    assert done.returncode == 0, done.stderr
 
 
 def test_paths_that_are_none(mount: Mount, reader: FileReaderInterface) -> None:

@@ -4,13 +4,12 @@
 import json
 import os
 import re
-import signal
 import subprocess
 import sys
 from importlib.metadata import requires, version
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Any, Callable, Dict, List
+from typing import Any, Callable, Dict, List, Tuple
 
 import pytest
 from support import MIB, Mount, eventually
@@ -71,6 +70,14 @@ def finish(process: Any) -> List[str]:
     output, errors = process.communicate(timeout=120)
     assert process.returncode == 0, errors
     return output.splitlines()[-2:]
+
+
+def served_again(
+    serve: Callable[..., Mount], scratch: Path, first: Mount, checkpoint: List[str], *options: str
+) -> Tuple[Mount, List[str]]:
+    """The checkpoint on another mount, whose daemon has these options: its files there."""
+    mount = serve(*options, backing=os.path.relpath(first.backing, scratch))
+    return mount, [str(mount.path / "model" / os.path.basename(path)) for path in checkpoint]
 
 
 def load(*arguments: Any, **environment: str) -> List[str]:
@@ -188,8 +195,7 @@ def test_a_truncated_shard(module_mount: Mount, checkpoint: List[str], scratch: 
 def test_a_daemon_that_answers_with_errors(
     serve: Callable[..., Mount], module_mount: Mount, checkpoint: List[str], scratch: Path, pipeline: bool
 ) -> None:
-    mount = serve("--fail-every", "3", backing=os.path.relpath(module_mount.backing, scratch))
-    files = [str(mount.path / "model" / os.path.basename(path)) for path in checkpoint]
+    mount, files = served_again(serve, scratch, module_mount, checkpoint, "--fail-every", "3")
     environment = {"FASTSAFETENSORS_CONFIG": config(scratch, pipeline, mount_point=str(mount.path))}
     error, threads = load("auto", module_mount.backing / "model", files, **environment)
     assert error.startswith("OSError: [Errno 121]"), error
@@ -202,12 +208,11 @@ def test_a_daemon_that_dies(
     serve: Callable[..., Mount], module_mount: Mount, checkpoint: List[str], scratch: Path, pipeline: bool
 ) -> None:
     """Its requests never come back: the loader's thread gives up, and its caller gets the error."""
-    mount = serve("--hang-every", "1", backing=os.path.relpath(module_mount.backing, scratch))
-    files = [str(mount.path / "model" / os.path.basename(path)) for path in checkpoint]
+    mount, files = served_again(serve, scratch, module_mount, checkpoint, "--hang-every", "1")
     environment = {"FASTSAFETENSORS_CONFIG": config(scratch, pipeline), "FST3FS_TIMEOUT": "30"}
     process = start("auto", module_mount.backing / "model", files, **environment)
     assert eventually(lambda: mount.stats()["in_flight"]["now"] > 0, 60)
-    os.kill(mount.daemon.pid, signal.SIGKILL)
+    mount.kill()
     error, threads = finish(process)
     assert re.match(r"(OSError|TimeoutError|ConnectionError|ConnectionAbortedError): \[Errno", error), error
     assert threads == "threads left: none"

@@ -2,14 +2,11 @@
 """Daemons that fail, hang, shorten and die."""
 
 import errno
-import os
-import signal
-import threading
 import time
-from typing import Callable
+from typing import Callable, Tuple
 
 import pytest
-from support import KIB, MIB, Mount, Target, eventually, random_bytes
+from support import KIB, MIB, Mount, Target, UntilItFails, eventually, random_bytes
 
 TIMEOUT_S = 1.0
 
@@ -20,16 +17,22 @@ def read_all(reader: object, path: str, size: int) -> Target:
     return target
 
 
-def test_an_answer_that_is_an_error(serve: Callable, open_reader: Callable) -> None:
-    mount: Mount = serve("--fail-every", "7")
+def fail_to_read(mount: Mount, reader: object, error: type = OSError, **kwargs: str) -> Tuple[OSError, str, bytes]:
+    """Reads 2 MiB, which fails: the error, and the file's path and bytes."""
     data = random_bytes(2 * MIB)
     path = mount.write("model", data)
-    reader = open_reader(mount)
     target = Target(len(data))
-    with pytest.raises(OSError, match="model") as caught:
+    with pytest.raises(error, **kwargs) as caught:
         reader.read_chunked(path, target.address, 0, len(data), 64 * KIB)
-    assert caught.value.errno == errno.EREMOTEIO
     assert caught.value.filename == path
+    return caught.value, path, data
+
+
+def test_an_answer_that_is_an_error(serve: Callable, open_reader: Callable) -> None:
+    mount: Mount = serve("--fail-every", "7")
+    reader = open_reader(mount)
+    error, path, data = fail_to_read(mount, reader, match="model")
+    assert error.errno == errno.EREMOTEIO
     # Everything in flight was collected, and the same reader goes on.
     assert mount.stats()["in_flight"]["now"] == 0
     for offset in range(0, MIB, 64 * KIB):
@@ -45,26 +48,16 @@ def test_an_answer_that_is_an_error(serve: Callable, open_reader: Callable) -> N
 
 def test_a_short_answer_inside_the_file_is_never_a_short_result(serve: Callable, open_reader: Callable) -> None:
     mount: Mount = serve("--short-every", "5")
-    data = random_bytes(2 * MIB)
-    path = mount.write("model", data)
-    reader = open_reader(mount)
-    target = Target(len(data))
-    with pytest.raises(OSError, match="short") as caught:
-        reader.read_chunked(path, target.address, 0, len(data), 64 * KIB)
-    assert (caught.value.errno, caught.value.filename) == (errno.EIO, path)
+    error, _, _ = fail_to_read(mount, open_reader(mount), match="short")
+    assert error.errno == errno.EIO
     assert mount.stats()["in_flight"]["now"] == 0
 
 
 def test_a_request_that_never_completes(serve: Callable, open_reader: Callable) -> None:
     mount: Mount = serve("--hang-every", "10")
-    data = random_bytes(2 * MIB)
-    path = mount.write("model", data)
     reader = open_reader(mount, timeout=TIMEOUT_S)
-    target = Target(len(data))
-    with pytest.raises(TimeoutError) as caught:
-        reader.read_chunked(path, target.address, 0, len(data), 64 * KIB)
-    assert caught.value.errno == errno.ETIMEDOUT
-    assert caught.value.filename == path
+    error, path, data = fail_to_read(mount, reader, TimeoutError)
+    assert error.errno == errno.ETIMEDOUT
     assert reader.info()["given_up"] == 1
     # The next read gets a buffer and a ring of its own: nothing of the old one can reach it.
     read_all(reader, path, 300 * KIB).check(data[: 300 * KIB])
@@ -85,47 +78,31 @@ def test_the_timeout_from_the_environment(
         open_reader(mount, timeout=0.5).read_chunked(path, 0, 0, 4)
 
 
-def reading_in_the_background(reader: object, path: str, size: int, errors: list) -> threading.Thread:
-    def read() -> None:
-        try:
-            while True:
-                reader.read_chunked(path, 0, 0, size, 64 * KIB)
-        except OSError as e:
-            errors.append(e)
-
-    thread = threading.Thread(target=read)
-    thread.start()
-    eventually(lambda: reader.info()["requests"] > 0)
+def reading(reader: object, path: str, size: int) -> UntilItFails:
+    """A thread that reads, and has got something already."""
+    thread = UntilItFails(lambda: reader.read_chunked(path, 0, 0, size, 64 * KIB))
+    assert eventually(lambda: reader.info()["requests"] > 0)
     return thread
 
 
 def test_the_daemon_is_killed_during_a_read(serve: Callable, open_reader: Callable) -> None:
     mount: Mount = serve("--latency-us", "20000")
     path = mount.write("model", random_bytes(8 * MIB))
-    reader = open_reader(mount, timeout=5.0)
-    errors: list = []
-    thread = reading_in_the_background(reader, path, 8 * MIB, errors)
-    os.kill(mount.daemon.pid, signal.SIGKILL)
-    thread.join(60)
-    assert not thread.is_alive()
-    assert errors[0].errno in (errno.ENOTCONN, errno.ETIMEDOUT, errno.ECONNABORTED)
-    assert "model" in str(errors[0])
+    thread = reading(open_reader(mount, timeout=5.0), path, 8 * MIB)
+    mount.kill()
+    error = thread.error()
+    assert error.errno in (errno.ENOTCONN, errno.ETIMEDOUT, errno.ECONNABORTED)
+    assert "model" in str(error)
 
 
 def test_the_daemon_stops_answering_during_a_read(serve: Callable, open_reader: Callable) -> None:
     mount: Mount = serve("--latency-us", "20000")
     path = mount.write("model", random_bytes(8 * MIB))
-    reader = open_reader(mount, timeout=TIMEOUT_S)
-    errors: list = []
-    thread = reading_in_the_background(reader, path, 8 * MIB, errors)
-    os.kill(mount.daemon.pid, signal.SIGSTOP)
-    try:
-        thread.join(60)
-        assert not thread.is_alive()
-        assert isinstance(errors[0], TimeoutError)
-        assert "model" in str(errors[0])
-    finally:
-        os.kill(mount.daemon.pid, signal.SIGCONT)
+    thread = reading(open_reader(mount, timeout=TIMEOUT_S), path, 8 * MIB)
+    with mount.suspended():
+        error = thread.error()
+    assert isinstance(error, TimeoutError)
+    assert "model" in str(error)
 
 
 def test_the_daemon_ends_and_another_takes_its_place(serve: Callable, open_reader: Callable) -> None:
@@ -134,10 +111,7 @@ def test_the_daemon_ends_and_another_takes_its_place(serve: Callable, open_reade
     path = mount.write("model", data)
     reader = open_reader(mount, timeout=5.0)
     read_all(reader, path, MIB).check(data)
-    os.kill(mount.daemon.pid, signal.SIGKILL)
-    eventually(lambda: mount.daemon.returncode is not None)
-    mount.daemon.stop()
-    mount.daemon.start()
+    mount.replace()
 
     def again() -> bool:
         try:

@@ -9,10 +9,10 @@ from pathlib import Path
 from typing import Callable
 
 import pytest
-from support import Mount
+from support import ROOT, Mount
 
 HERE = Path(__file__).parent
-FAKE = HERE.parent / "fakes" / "cuda"
+FAKE = ROOT / "tests" / "fakes" / "cuda"
 LEAVES_OBJECTS = ("gpu_that_hangs",)  # those of the hanging GPU, on purpose
 
 CASES = (

@@ -3,49 +3,17 @@
 
 import contextlib
 import gc
-import os
 import signal
 import threading
 import time
 from typing import Callable, Iterator, List
 
 import pytest
-from support import KIB, MIB, Mount, Target, eventually, random_bytes
+from support import KIB, MIB, Mount, Target, UntilItFails, eventually, in_the_background, random_bytes
 
 from fastsafetensor_3fs_reader import ThreeFSFileReader
 
 TIMEOUT_S = 0.5
-
-
-@contextlib.contextmanager
-def stopped(mount: Mount) -> Iterator[None]:
-    os.kill(mount.daemon.pid, signal.SIGSTOP)
-    try:
-        yield
-    finally:
-        os.kill(mount.daemon.pid, signal.SIGCONT)
-
-
-def in_the_background(work: Callable[[], object]) -> "threading.Thread":
-    thread = threading.Thread(target=work, daemon=True)
-    thread.start()
-    return thread
-
-
-def read_until_it_fails(reader: ThreeFSFileReader, path: str, address: int, size: int, errors: list) -> None:
-    try:
-        while True:
-            reader.read_chunked(path, address, 0, size)
-    except OSError as e:
-        errors.append(e)
-
-
-def replace(mount: Mount) -> None:
-    """The daemon dies, and another one takes its place."""
-    os.kill(mount.daemon.pid, signal.SIGKILL)
-    assert eventually(lambda: mount.daemon.returncode is not None)
-    mount.daemon.stop()
-    mount.daemon.start()
 
 
 def test_reads_after_a_timeout_end_in_time_too(serve: Callable, open_reader: Callable) -> None:
@@ -53,17 +21,14 @@ def test_reads_after_a_timeout_end_in_time_too(serve: Callable, open_reader: Cal
     mount: Mount = serve("--attr-timeout-s", "0", "--latency-us", "20000")
     path = mount.write("model", random_bytes(8 * MIB))
     reader = open_reader(mount, timeout=TIMEOUT_S)
-    errors: list = []
 
-    def read_three_times() -> None:
-        for _ in range(3):
-            read_until_it_fails(reader, path, 0, 8 * MIB, errors)
+    def read() -> object:
+        return reader.read_chunked(path, 0, 0, 8 * MIB)
 
-    thread = in_the_background(read_three_times)
+    reading = UntilItFails(read)
     assert eventually(lambda: reader.info()["requests"] > 0)
-    with stopped(mount):
-        thread.join(20)
-        assert not thread.is_alive(), errors
+    with mount.suspended():
+        errors = [reading.error(20), *(UntilItFails(read).error(20) for _ in range(2))]
     assert [type(e) for e in errors] == [TimeoutError] * 3
     assert reader.info()["given_up"] == 1
     assert reader.read_chunked(path, 0, 0, MIB) == MIB
@@ -71,19 +36,9 @@ def test_reads_after_a_timeout_end_in_time_too(serve: Callable, open_reader: Cal
 
 def test_alloc_ends_in_time(mount: Mount, open_reader: Callable) -> None:
     reader = open_reader(mount, timeout=TIMEOUT_S)
-    errors: list = []
-
-    def alloc() -> None:
-        try:
-            reader.alloc(MIB)
-        except OSError as e:
-            errors.append(e)
-
-    with stopped(mount):
-        threads = [in_the_background(alloc) for _ in range(3)]
-        for thread in threads:
-            thread.join(10)
-            assert not thread.is_alive()
+    with mount.suspended():
+        calls = [UntilItFails(lambda: reader.alloc(MIB)) for _ in range(3)]
+        errors = [call.error(10) for call in calls]
     assert [type(e) for e in errors] == [TimeoutError] * 3
     assert len(reader.alloc(MIB)) == MIB
 
@@ -97,7 +52,7 @@ def test_ctrl_c_while_the_daemon_does_not_answer(mount: Mount, open_reader: Call
         lambda: reader.read_headers_batch([path]),
     ]
     reader.close()
-    with stopped(mount):
+    with mount.suspended():
         for call in calls:
             with raised_by_a_signal(), pytest.raises(KeyboardInterrupt):
                 call()
@@ -139,23 +94,19 @@ def test_a_file_off_the_mount_that_hangs(serve: Callable, own_memory: bool) -> N
     reader = ThreeFSFileReader(str(mount.path), timeout=TIMEOUT_S, buffer_size=MIB)
     memory = reader.alloc(len(data)) if own_memory else None
     target = Target(0 if own_memory else len(data))
-    errors: list = []
-    thread = in_the_background(
-        lambda: read_until_it_fails(reader, elsewhere, memory.address if memory else target.address, len(data), errors)
-    )
+    address = memory.address if memory else target.address
+    reading = UntilItFails(lambda: reader.read_chunked(elsewhere, address, 0, len(data)))
     assert eventually(lambda: reader.info()["bytes_posix"] > MIB)
-    with stopped(other):
-        thread.join(20)
-        assert not thread.is_alive()
-        assert isinstance(errors[0], TimeoutError)
-        assert "elsewhere" in str(errors[0])
+    with other.suspended():
+        error = reading.error(20)
+        assert isinstance(error, TimeoutError)
+        assert "elsewhere" in str(error)
         assert reader.info()["given_up"] == 1
         target_of_next = Target(MIB)
         assert reader.read_chunked(path, target_of_next.address, 0, MIB) == MIB
         target_of_next.check(data[:MIB])
         if memory:
             # The operating system may still write there: nothing else may ever lie at that address.
-            address = memory.address
             del memory
             assert mapped(address)
     # What hung comes back now, and finds everything that it touches in its place.
@@ -172,7 +123,7 @@ def mapped(address: int) -> bool:
 def test_a_reader_that_is_gone_while_a_file_is_being_opened(mount: Mount) -> None:
     path = mount.write("model", random_bytes(MIB))
     reader = ThreeFSFileReader("", timeout=TIMEOUT_S)
-    with stopped(mount):
+    with mount.suspended():
         with pytest.raises(TimeoutError, match="opened"):
             reader.read_chunked(path, 0, 0, MIB)
         with pytest.raises(TimeoutError, match="headers"):
@@ -189,7 +140,7 @@ def test_memory_when_the_mount_was_replaced(serve: Callable, open_reader: Callab
     reader = open_reader(mount, timeout=5.0)
     memory = reader.alloc(MIB)
     assert reader.read_chunked(path, memory.address, 0, MIB) == MIB
-    replace(mount)
+    mount.replace()
     memoryview(memory)[:] = bytes(MIB)
     # The daemon of now does not know this memory, but it is memory.
     assert reader.read_chunked(path, memory.address, 0, MIB) == MIB
@@ -208,7 +159,7 @@ def test_many_threads_when_the_mount_was_replaced(serve: Callable, open_reader: 
     reader = open_reader(mount, timeout=5.0)
     assert reader.read_chunked(path, 0, 0, MIB) == MIB
     for _ in range(3):
-        replace(mount)
+        mount.replace()
         barrier, errors = threading.Barrier(8), []
 
         def read(barrier: threading.Barrier = barrier, errors: list = errors) -> None:

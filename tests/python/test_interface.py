@@ -9,10 +9,12 @@ from pathlib import Path
 from typing import Any, Callable, Dict, Optional
 
 import pytest
+import support
 from support import Mount, random_bytes, safetensors_file
 
 import fastsafetensor_3fs_reader as package
 from fastsafetensor_3fs_reader import FileReaderInterface, MockFileReader, ThreeFSFileReader
+from fastsafetensor_3fs_reader.backend import reader_class
 
 EMPTY = inspect.Parameter.empty
 NAMES = [
@@ -32,9 +34,7 @@ def signature(function: Callable) -> Dict[str, Any]:
 
 
 def run_python(code: str, **environment: str) -> "subprocess.CompletedProcess[str]":
-    return subprocess.run(
-        [sys.executable, "-I", "-c", code], env=environment, capture_output=True, text=True, check=False, cwd="/"
-    )
+    return support.run_python("-c", code, env=environment)
 
 
 # ------------------------------------------------------------------ names and signatures
@@ -70,6 +70,29 @@ def test_methods(reader: type) -> None:
     assert signature(reader.close) == {}
     for name in ("mount_point", "iov_base", "iov_length"):
         assert isinstance(getattr(reader, name), property)
+
+
+def test_arguments_and_their_explanations_are_written_once() -> None:
+    readers = [reader_class(name) for name in ("c", "python", "mock")]
+    for method in (FileReaderInterface.read_chunked, FileReaderInterface.read_headers_batch):
+        assert {getattr(reader, method.__name__) for reader in readers} == {method}
+    assert reader_class("c").__init__ is reader_class("python").__init__
+    public = [name for name in dir(FileReaderInterface) if not name.startswith("_")]
+    assert "read_many" in public
+    for reader in (FileReaderInterface, *readers):
+        assert not [name for name in public if not inspect.getdoc(getattr(reader, name))], reader
+        assert inspect.getdoc(reader)
+
+
+def test_a_reader_without_a_way_to_read_says_so() -> None:
+    class Unfinished(FileReaderInterface):
+        mount_point, iov_base, iov_length = "", 0, 0
+        has_fd = close = lambda *_: None
+
+    with pytest.raises(NotImplementedError, match="Unfinished has no read_chunked"):
+        Unfinished().read_chunked("a", 0, 0, 1)
+    with pytest.raises(NotImplementedError, match="Unfinished has no read_headers_batch"):
+        Unfinished().read_headers_batch(["a"])
 
 
 def test_the_call_of_fastsafetensors(mount: Mount) -> None:

@@ -14,12 +14,9 @@ from typing import Dict, Iterator, List
 
 import pytest
 from interpreters import Environment, interpreters
-from support import dropin
+from support import PACKAGE, ROOT, dropin
 
 from fastsafetensor_3fs_reader.usrbiod import find_usrbiod
-
-ROOT = Path(__file__).resolve().parent.parent.parent
-PACKAGE = "fastsafetensor_3fs_reader"
 
 pytestmark = pytest.mark.timeout(300)
 
@@ -175,12 +172,11 @@ from fastsafetensor_3fs_reader import (
     ThreeFSFileReader, create_reader, extract_mount_point, get_backend, is_available)
 from fastsafetensor_3fs_reader.usrbiod import Usrbiod
 data = os.urandom(3 << 20)
-with tempfile.TemporaryDirectory() as folder:
-    backing, mount = os.path.join(folder, "backing"), os.path.join(folder, "mount")
-    os.mkdir(backing), os.mkdir(mount)
+with tempfile.TemporaryDirectory() as backing:
     with open(os.path.join(backing, "file"), "wb") as file:
         file.write(data)
-    with Usrbiod(backing, mount):
+    with Usrbiod(backing) as daemon:
+        mount = daemon.mount_point
         for backend in ("auto", "python", "mock"):
             with create_reader(backend, mount_point=extract_mount_point(mount), buffer_size=1 << 20) as reader:
                 target = ctypes.create_string_buffer(len(data))

@@ -7,8 +7,8 @@ import signal
 import sys
 import tempfile
 import time
-from contextlib import ExitStack, contextmanager
-from typing import Iterator, List, NamedTuple, NoReturn, Optional, Tuple
+from contextlib import ExitStack
+from typing import List, NamedTuple, NoReturn, Optional, Tuple
 
 import numpy as np
 from rich.box import SIMPLE_HEAD
@@ -18,6 +18,7 @@ from tqdm import tqdm
 
 from ..backend import create_reader, extract_mount_point, get_backend
 from ..interface import FileReaderInterface
+from ..settings import DEFAULT_BUFFER_SIZE
 from ..usrbiod import Usrbiod
 from .checkpoint import GIB, find_shards, write_checkpoint
 from .compare import compare_shard
@@ -26,7 +27,6 @@ MIB = 1 << 20
 #: One call of the reader, so that the progress bar moves inside a large shard.
 STEP = 256 * MIB
 SHM = "/dev/shm"
-DEFAULT_BUFFER = 64 * MIB
 
 
 class Place(NamedTuple):
@@ -72,16 +72,7 @@ def _available_memory() -> int:
 def _buffer_size() -> int:
     """The reader's default, or less where /dev/shm is small, as in containers."""
     free = shutil.disk_usage(SHM).free
-    return DEFAULT_BUFFER if free >= 4 * DEFAULT_BUFFER else max(MIB, free // 4 // MIB * MIB)
-
-
-@contextmanager
-def _scratch(root: str) -> Iterator[str]:
-    folder = tempfile.mkdtemp(prefix="fst3fs-demo-", dir=root)
-    try:
-        yield folder
-    finally:
-        shutil.rmtree(folder)
+    return DEFAULT_BUFFER_SIZE if free >= 4 * DEFAULT_BUFFER_SIZE else max(MIB, free // 4 // MIB * MIB)
 
 
 # ------------------------------------------------------------------ where the checkpoint is
@@ -89,16 +80,13 @@ def _scratch(root: str) -> Iterator[str]:
 
 def _serve(stack: ExitStack, backing: str) -> Place:
     """Serves a folder as a 3FS mount until the stack unwinds."""
-    mount = os.path.join(stack.enter_context(_scratch(tempfile.gettempdir())), "3fs")
-    os.mkdir(mount)
-    stack.enter_context(Usrbiod(backing, mount))
-    return Place(mount, backing)
+    return Place(stack.enter_context(Usrbiod(backing)).mount_point, backing)
 
 
 def _own_checkpoint(stack: ExitStack, size: int, console: Console) -> Place:
-    folder = stack.enter_context(_scratch(_scratch_root(size)))
+    folder = stack.enter_context(tempfile.TemporaryDirectory(prefix="fst3fs-demo-", dir=_scratch_root(size)))
     console.print(f"Writing a checkpoint of about {size / GIB:.1f} GiB into {folder}", soft_wrap=True)
-    with tqdm(total=size, unit="B", unit_scale=True, desc="write", leave=False) as bar:
+    with tqdm(total=size, unit="B", unit_scale=True, desc="write", leave=False, disable=None) as bar:
         write_checkpoint(folder, size, bar.update)
     return _serve(stack, folder)
 
@@ -150,7 +138,7 @@ def _read_all(reader: FileReaderInterface, place: Place) -> List[Row]:
     # One shard at a time, in memory that is used again: a checkpoint may be larger than what is free.
     memory = np.empty(max(sizes.values()), np.uint8)
     rows = []
-    with tqdm(total=sum(sizes.values()), unit="B", unit_scale=True, desc="read", leave=False) as bar:
+    with tqdm(total=sum(sizes.values()), unit="B", unit_scale=True, desc="read", leave=False, disable=None) as bar:
         for name, path in zip(names, paths):
             json_text, length, _ = headers[path]
             data = memory[: sizes[path]]
