@@ -53,7 +53,8 @@ def _dtype(tensor: TensorInfo) -> "numpy.dtype[Any]":
     found = getattr(ml_dtypes, _ML_DTYPES[tensor.dtype], None)
     if found is None:
         raise ValueError(f"{where}, which ml_dtypes {ml_dtypes.__version__} does not have")
-    return numpy.dtype(found)
+    dtype: numpy.dtype[Any] = numpy.dtype(found)
+    return dtype
 
 
 class NumpyFramework(Framework["numpy.ndarray[Any, Any]"]):
@@ -114,7 +115,7 @@ def load_file(filename: PathType, **settings: Any) -> Dict[str, "numpy.ndarray[A
 
 
 def load_model(directory: Files, **settings: Any) -> Dict[str, "numpy.ndarray[Any, Any]"]:
-    """All tensors of a checkpoint by name: a directory, an index or a list of files. ``settings`` as in ``safe_open``."""
+    """All tensors of a directory, an index or a list of files by name. ``settings`` as those of ``safe_open``."""
     with safe_open(directory, **settings) as f:
         return dict(f.tensors())
 

@@ -41,7 +41,7 @@ class _Buffer(NamedTuple):
 class SharedReading:
     """One pass over all tensors of a checkpoint, in step with the other ranks of a process group."""
 
-    def __init__(  # noqa: PLR0917 - one caller
+    def __init__(
         self,
         reader: ThreeFSFileReader,
         checkpoint: Checkpoint,

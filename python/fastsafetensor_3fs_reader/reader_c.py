@@ -30,6 +30,8 @@ class ThreeFSFileReader(ThreeFSReader):
     def _start(self, arguments: Arguments) -> None:
         client, library, self._libraries = _usrbio_client(arguments.usrbio)
         self._mount_point = arguments.mount_point
+        #: Seconds a read may go without any completion.
+        self.timeout = arguments.timeout_s
         self._reader = _core.Reader(
             arguments.mount_point,
             arguments.entries,

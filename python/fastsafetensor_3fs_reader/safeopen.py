@@ -15,7 +15,8 @@ from .reader_c import ThreeFSFileReader, extract_mount_point
 
 T = TypeVar("T")
 Self = TypeVar("Self", bound="SafeOpen[Any]")
-Index = Union[int, slice, "ellipsis", None]  # type: ignore[name-defined]  # noqa: F821
+#: An integer, a slice, or ``...``, whose type has no name before Python 3.10.
+Index = Any
 
 #: Bytes of tensors that may be under way or waiting to be taken.
 DEFAULT_AHEAD = 512 << 20
@@ -71,9 +72,9 @@ class Slice(Generic[T]):
         first, size = indices[0], self._tensor.shape[0]
         begin, end = _span(first, size)
         rows: Any = self._opened.read_rows(self._tensor, begin, end)
-        if isinstance(first, int):
-            return rows[(0, *indices[1:])]
-        return rows[(slice(None, None, first.step), *indices[1:])]
+        mine = 0 if isinstance(first, int) else slice(None, None, first.step)
+        part: T = rows[(mine, *indices[1:])]
+        return part
 
     def _expand(self, indices: Tuple[Index, ...]) -> List[Union[int, slice]]:
         rank = len(self._tensor.shape)

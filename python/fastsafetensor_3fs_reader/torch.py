@@ -109,9 +109,7 @@ class TorchFramework(Framework[torch.Tensor]):
 class TorchSafeOpen(SafeOpen[torch.Tensor]):
     """What ``safe_open`` gives. See SafeOpen for its methods."""
 
-    def __init__(
-        self, files: Files, framework: TorchFramework, process_group: Any, window: int, **kwargs: Any
-    ) -> None:
+    def __init__(self, files: Files, framework: TorchFramework, process_group: Any, window: int, **kwargs: Any) -> None:
         super().__init__(files, framework, **kwargs)
         self._torch_framework, self._group, self._window = framework, process_group, window
         self._shared: Optional[SharedReading] = None
@@ -193,7 +191,7 @@ def load_file(
 def load_model(
     directory: Files, device: Union[str, int, torch.device] = "cpu", **settings: Any
 ) -> Dict[str, torch.Tensor]:
-    """All tensors of a checkpoint by name: a directory, an index or a list of files. ``settings`` as in ``safe_open``."""
+    """All tensors of a directory, an index or a list of files by name. ``settings`` as those of ``safe_open``."""
     with safe_open(directory, device=device, **settings) as f:
         return dict(f.tensors())
 
