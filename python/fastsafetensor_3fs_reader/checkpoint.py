@@ -16,7 +16,7 @@ Files = Union[PathType, Sequence[PathType]]
 
 
 class TensorInfo(NamedTuple):
-    """What a header says of a tensor. ``dtype`` as headers spell it; ``offset`` and ``nbytes`` are those of its file."""
+    """What a header says of a tensor: ``dtype`` as headers spell it, ``offset`` in its file."""
 
     name: str
     dtype: str
