@@ -102,7 +102,8 @@ def _regex(patterns: Iterable[str]) -> Callable[[str], object]:
 
 
 def _glob(patterns: Iterable[str]) -> Callable[[str], object]:
-    return _regex(fnmatch.translate(pattern) for pattern in patterns)
+    """A pattern stands for a whole name."""
+    return _regex(rf"\A{fnmatch.translate(pattern)}" for pattern in patterns)
 
 
 #: "exact" is looked up by name instead.
