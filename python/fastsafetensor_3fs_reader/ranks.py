@@ -54,6 +54,7 @@ class SharedReading:
         self._rank, self._ranks = dist.get_rank(group), dist.get_world_size(group)
         window = max(window, self._ranks * ALIGN)
         self._share = _core.Share(checkpoint.core, None, self._ranks, window, ALIGN)
+        self._window_bytes = self._ranks * self._share.window(0)[1] if len(self._share) else 0
         self._progress = progress
         # gloo exchanges in host memory.
         on_gpu = framework.torch_device.type == "cuda" and dist.get_backend(group) == "nccl"
@@ -65,7 +66,7 @@ class SharedReading:
         self._exchanged = -1  # the window last exchanged; all of them know that everybody was well then
         self._done = False
         self._failure: Optional[BaseException] = None
-        self._exchange_ns = self._read_bytes = 0
+        self._exchange_ns = self._read_bytes = self._memory_bytes = 0
 
     # ------------------------------------------------------------------ tensors
 
@@ -105,7 +106,7 @@ class SharedReading:
         """Memory that the daemon writes to where it is the host's."""
         if len(self._share) == 0:
             return
-        size = self._ranks * self._share.window(0)[1]
+        size = self._window_bytes
         for _ in range(min(2, len(self._share))):
             if self._where.type == "cpu":
                 memory = self._reader.alloc(size)
@@ -113,6 +114,7 @@ class SharedReading:
             else:
                 data = torch.empty(size, dtype=torch.uint8, device=self._where)
             self._buffers.append(_Buffer(data, data.data_ptr()))
+        self._memory_bytes = len(self._buffers) * size
 
     def _start(self, window: int) -> None:
         """Begins to read this rank's slice of a window."""
@@ -237,6 +239,8 @@ class SharedReading:
             "rank": self._rank,
             "ranks": self._ranks,
             "windows": len(self._share),
+            "window": self._window_bytes,
+            "window_bytes": self._memory_bytes,
             "exchange_ns": self._exchange_ns,
             "bytes_requested": self._read_bytes,
         }

@@ -1,0 +1,69 @@
+# SPDX-License-Identifier: Apache-2.0
+"""One rank of several that load a checkpoint together: ranks_load.py RANK RANKS STORE DIRECTORY HOW. Prints JSON."""
+
+import hashlib
+import json
+import os
+import sys
+import time
+from datetime import timedelta
+from typing import Any, Dict
+
+import torch
+import torch.distributed as dist
+
+from fastsafetensor_3fs_reader.torch import safe_open
+
+TIMEOUT_S = 8
+
+
+def misbehave(how: str) -> None:
+    """What the last rank does in mid-load."""
+    if how == "raise":
+        raise KeyError("the consumer's own")
+    if how == "kill":
+        os.kill(os.getpid(), 9)
+    if how == "hang":
+        time.sleep(3 * TIMEOUT_S)
+
+
+def take(f: Any, how: str) -> Dict[str, str]:
+    """Every tensor's digest; unless well, the reading ends, or goes wrong, after a few."""
+    got = {}
+    for number, (name, tensor) in enumerate(f.tensors()):
+        got[name] = hashlib.sha256(bytes(tensor.flatten().view(torch.uint8).numpy())).hexdigest()
+        if number == 3:
+            misbehave(how)
+            if how == "leave":
+                break
+    return got
+
+
+def main(rank: int, ranks: int, store: str, directory: str, how: str) -> Dict[str, Any]:
+    torch.set_num_threads(1)
+    dist.init_process_group(
+        "gloo", init_method=f"file://{store}", rank=rank, world_size=ranks, timeout=timedelta(seconds=60)
+    )
+    kwargs: Dict[str, Any] = {"require": "usrbio", "buffer_size": 4 << 20, "window": 2 << 20, "timeout": TIMEOUT_S}
+    if how == "filter":
+        kwargs["tensor_filter"] = f"t{rank}.*"
+    last = rank == ranks - 1
+    if how == "other" and last:
+        directory = os.path.join(directory, "other")
+    got, error, start = {}, "", time.monotonic()
+    try:
+        with safe_open(directory, process_group=dist.group.WORLD, **kwargs) as f:
+            if how == "truncate" and last:
+                os.truncate(os.path.join(os.environ["BACKING"], "m.safetensors"), 9 << 20)
+            got = take(f, how if last else "well")
+    except (OSError, ValueError, RuntimeError, KeyError) as e:
+        error = f"{type(e).__name__}: {e}"
+    info = f.info()
+    return {"got": got, "error": error, "info": info, "seconds": time.monotonic() - start}
+
+
+if __name__ == "__main__":
+    arguments = sys.argv[1:]
+    print(json.dumps(main(int(arguments[0]), int(arguments[1]), *arguments[2:])))
+    sys.stdout.flush()
+    os._exit(0)  # gloo's own end would wait for ranks that are gone
