@@ -29,6 +29,7 @@ class Job(NamedTuple):
     mount_point: str
     paths: Tuple[str, ...]
     tensor_filter: Optional[Tuple[str, ...]] = None  # globs
+    largest: int = 0  # bytes of memory to copy each tensor to, as an engine copies it to a parameter; 0 = do not
     digest: bool = False
     first_only: bool = False
     rank: int = 0
@@ -77,9 +78,7 @@ def _safetensors(job: Job, group: object, info: Info) -> Tensors:
 def _fastsafetensors(job: Job, group: object, info: Info) -> Tensors:
     from fastsafetensors.threefs_loader import ParallelThreeFSLoader  # noqa: PLC0415 (only this loader needs it)
 
-    loader = ParallelThreeFSLoader(
-        None, list(job.paths), device="cpu", use_tqdm_on_load=False, mount_point=job.mount_point
-    )
+    loader = ParallelThreeFSLoader(None, list(job.paths), device="cpu", use_tqdm_on_load=False)
     with closing(loader):
         yield from loader.iterate_weights()
 
@@ -112,9 +111,16 @@ LOADERS = {
 # ------------------------------------------------------------------ one process
 
 
-def _digest(tensor: object) -> str:
+def _bytes(tensor: object) -> object:
+    """The tensor as a tensor of bytes."""
     torch = importlib.import_module("torch")
-    return hashlib.sha256(tensor.contiguous().reshape(-1).view(torch.uint8).numpy()).hexdigest()  # type: ignore
+    return tensor.contiguous().reshape(-1).view(torch.uint8)  # type: ignore[attr-defined]
+
+
+def _parameter(job: Job) -> object:
+    """Memory for any tensor of the files, all of it touched."""
+    torch = importlib.import_module("torch")
+    return torch.ones(job.largest, dtype=torch.uint8)
 
 
 @contextmanager
@@ -140,13 +146,16 @@ def load(job: Job) -> Delivery:
     cache.drop(job.paths)
     info: Info = {}
     digests: Dict[str, str] = {}
+    parameter = _parameter(job)
     with _group(job) as group, closing(loader.tensors(job, group, info)) as tensors:
         nbytes, first, cpu, start = 0, 0.0, cpu_seconds(), time.perf_counter()
         for name, tensor in tensors:
             first = first or time.perf_counter() - start
             nbytes += tensor.nbytes  # type: ignore[attr-defined]
+            if job.largest:
+                parameter[: tensor.nbytes].copy_(_bytes(tensor))  # type: ignore[index,attr-defined]
             if job.digest:
-                digests[name] = _digest(tensor)
+                digests[name] = hashlib.sha256(_bytes(tensor).numpy()).hexdigest()  # type: ignore[attr-defined]
             if job.first_only:
                 break
         run = Run(nbytes, time.perf_counter() - start, cpu_seconds() - cpu)

@@ -184,11 +184,13 @@ def loaders(plan: Plan) -> Rows:
     missing = {name: loader.missing() for name, loader in LOADERS.items()}
     there = [name for name in LOADERS if not missing[name]]
     if OURS in there:
-        with checkpoint(mixed(4), LINK._replace(null=False), sparse=False) as place:
-            yield from _against(plan, place, there)
+        shards = mixed(4)
+        largest = max(spec.nbytes for shard in shards for spec in shard)
+        with checkpoint(shards, LINK._replace(null=False), sparse=False) as place:
+            yield from _against(plan, [_job(place, name)._replace(largest=largest) for name in there])
     for name in LOADERS:
         if missing[name]:
-            yield _skipped(f"safe_open / {name}", missing[name])
+            yield _skipped(f"  safe_open / {name}", missing[name])
 
 
 def _against(plan: Plan, place: Place, names: List[str]) -> Rows:
