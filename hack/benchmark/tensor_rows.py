@@ -107,7 +107,6 @@ def experts(plan: Plan) -> Rows:
 
 def _layout(plan: Plan, place: Place) -> Row:
     """Against the same files read whole, to nowhere: what the link gives."""
-    whole: List[Run] = []
 
     def read_whole() -> Run:
         with make_reader(place.mount_point) as reader:
@@ -184,7 +183,7 @@ def loaders(plan: Plan) -> Rows:
     missing = {name: loader.missing() for name, loader in LOADERS.items()}
     there = [name for name in LOADERS if not missing[name]]
     if OURS in there:
-        shards = mixed(4)
+        shards = mixed(2)
         largest = max(spec.nbytes for shard in shards for spec in shard)
         with checkpoint(shards, LINK._replace(null=False), sparse=False) as place:
             yield from _against(plan, [_job(place, name)._replace(largest=largest) for name in there])
@@ -193,18 +192,16 @@ def loaders(plan: Plan) -> Rows:
             yield _skipped(f"  safe_open / {name}", missing[name])
 
 
-def _against(plan: Plan, place: Place, names: List[str]) -> Rows:
-    digests = {name: in_process(_job(place, name)._replace(digest=True)).digests for name in names}
-    for name in names:
-        assert digests[name] == digests[OURS], f"{name} delivers other tensors"
-    samples = in_turn(plan.iterations, *(lambda n=name: in_process(_job(place, n)).run for name in names))
-    rates = dict(zip(names, samples))
-    yield Row(
-        "safe_open, real bytes through LINK, GB/s", median_rate(rates[OURS]) / 1e9, None, detail=spread(rates[OURS])
-    )
-    for name in names[1:]:
-        ratio = median_rate(rates[OURS]) / median_rate(rates[name])
-        yield Row(f"  / {name}", ratio, 1.0, detail=spread(rates[name]))
+def _against(plan: Plan, jobs: List[Job]) -> Rows:
+    """The first job is ours."""
+    digests = [in_process(job._replace(digest=True)).digests for job in jobs]
+    for job, digest in zip(jobs, digests):
+        assert digest == digests[0], f"{job.loader} delivers other tensors"
+    ours, *others = in_turn(plan.iterations, *(lambda j=job: in_process(j).run for job in jobs))
+    rate = median_rate(ours)
+    yield Row("safe_open, real bytes through LINK, GB/s", rate / 1e9, None, detail=spread(ours))
+    for job, runs in zip(jobs[1:], others):
+        yield Row(f"  safe_open / {job.loader}", rate / median_rate(runs), 1.0, detail=spread(runs))
 
 
 # ------------------------------------------------------------------ gaps
