@@ -144,7 +144,7 @@ $(VENV)/.tested: $(VENV)/.ready requirements-test.txt
 
 # The same for the benchmark.
 $(VENV)/.benched: $(VENV)/.tested requirements-bench.txt
-	$(PY) -m pip install -q -r requirements-bench.txt
+	$(QUIET) 'installing what only the benchmark needs into $(VENV)' $(PY) -m pip install -q -r requirements-bench.txt
 	@touch $@
 
 # The package, as a user's pip would install it; its build directory stays, so that the next time is quick.
