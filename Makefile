@@ -36,7 +36,7 @@ BENCH_SMALL := --serve --generate 1 --link 500,4000,500 --null --backends c,pyth
 	--benchmark-op both --batch-sizes 8,32 --num-threads 8
 
 .PHONY: bench
-bench: $(VENV)/.package build/build.ninja ## what one process reaches, row by row, against its targets (MOUNT=dir: on a real 3FS; ROWS=a,b)
+bench: $(VENV)/.package $(VENV)/.benched build/build.ninja ## what is reached, row by row, against its targets (MOUNT=dir: on a real 3FS; ROWS=a,b)
 	@hack/need test
 	$(QUIET) 'compiling the plain window' $(MESON) compile -C build window
 	@$(PY) hack/benchmark/targets.py $(if $(MOUNT),--mount-point '$(MOUNT)') $(if $(ROWS),--rows '$(ROWS)')
@@ -140,6 +140,11 @@ $(VENV)/.ready: requirements-dev.txt hack/need
 # What only tests need, and a while to install.
 $(VENV)/.tested: $(VENV)/.ready requirements-test.txt
 	$(QUIET) 'installing what only tests need into $(VENV)' $(PY) -m pip install -q -r requirements-test.txt
+	@touch $@
+
+# The same for the benchmark.
+$(VENV)/.benched: $(VENV)/.tested requirements-bench.txt
+	$(QUIET) 'installing what only the benchmark needs into $(VENV)' $(PY) -m pip install -q -r requirements-bench.txt
 	@touch $@
 
 # The package, as a user's pip would install it; its build directory stays, so that the next time is quick.

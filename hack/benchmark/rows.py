@@ -27,17 +27,17 @@ MB = 10**6
 
 
 class Row(NamedTuple):
-    """One line of the table. Without a target it is there to be known."""
+    """One line of the table. Without a target it is there to be known, without a ratio it says why there is none."""
 
     name: str
-    ratio: float
+    ratio: Optional[float]
     target: Optional[float]
     at_most: bool = False  # the target is an upper bound
     detail: str = ""
 
     @property
     def met(self) -> Optional[bool]:
-        if self.target is None:
+        if self.target is None or self.ratio is None:
             return None
         return self.ratio <= self.target if self.at_most else self.ratio >= self.target
 
@@ -65,16 +65,16 @@ class Place(NamedTuple):
 @contextmanager
 def sparse_files(link: Link, count: int = 8, size: int = GIB, *options: str) -> Iterator[Place]:
     with scratch() as folder, serve(folder, link, *options) as served:
-        yield _place(served, generate(folder, count, size, sparse=True))
+        yield served_place(served, generate(folder, count, size, sparse=True))
 
 
 @contextmanager
 def real_files(link: Link = NO_LINK, count: int = 4, size: int = 512 * MIB) -> Iterator[Place]:
     with scratch() as folder, serve(folder, link) as served:
-        yield _place(served, generate(folder, count, size))
+        yield served_place(served, generate(folder, count, size))
 
 
-def _place(served: Served, names: Sequence[str]) -> Place:
+def served_place(served: Served, names: Sequence[str]) -> Place:
     return Place(served.mount_point, [served.path(name) for name in names], served.link.bandwidth_mbps * MB)
 
 
@@ -297,5 +297,3 @@ SETS = {
     "host": host_link,
     "sweep": link_sweep,
 }
-#: What runs when nothing is selected; the sweep is for whoever wants to choose anew.
-USUAL = [name for name in SETS if name != "sweep"]

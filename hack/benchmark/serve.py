@@ -77,7 +77,7 @@ def _header(data_bytes: int, size: int) -> bytes:
     return len(padded).to_bytes(8, "little") + padded
 
 
-def _fill(file: object, size: int, seed: int) -> None:
+def fill(file: object, size: int, seed: int) -> None:
     """Random bytes, each MiB of which begins elsewhere in the block, so that a piece out of place shows."""
     rng = random.Random(seed)
     block = rng.getrandbits(16 * MIB).to_bytes(2 * MIB, "little")
@@ -107,7 +107,7 @@ def generate(
             if sparse:
                 file.truncate(max(size, header))
             else:
-                _fill(file, size - header, SEED + number)
+                fill(file, size - header, SEED + number)
         if progress is not None:
             progress(size)
     return names

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The promises of one process, measured: `make bench`.
+"""What this package promises, measured: `make bench`.
 
 Each row is a ratio of two things measured in turn in this run, on usrbiod, or on a real mount with --mount-point. The
 exit status is 0 whether or not a target was met: a measurement is no test.
@@ -16,9 +16,15 @@ from typing import Callable, Iterator, List, Optional
 from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
-from rows import SETS, USUAL, Place, Plan, Row, bytes_at
+from rows import SETS as BYTE_SETS
+from rows import Place, Plan, Row, bytes_at
+from tensor_rows import SETS as TENSOR_SETS
 
 import fastsafetensor_3fs_reader
+
+SETS = {**BYTE_SETS, **TENSOR_SETS}
+#: What runs when nothing is selected; the others are for whoever wants to choose a constant anew.
+USUAL = [name for name in SETS if name not in ("sweep", "gap")]
 
 
 def machine() -> str:
@@ -76,8 +82,12 @@ def verdict(row: Row) -> str:
 
 def target_text(row: Row) -> str:
     if row.target is None:
-        return "report"
+        return "report" if row.ratio is not None else ""
     return f"{'<=' if row.at_most else '>='} {row.target:g}"
+
+
+def ratio_text(row: Row) -> str:
+    return "" if row.ratio is None else f"{row.ratio:.4g}"
 
 
 def main(argv: Optional[List[str]] = None) -> int:
@@ -89,8 +99,8 @@ def main(argv: Optional[List[str]] = None) -> int:
     table = Table("row", "target", "result", "", "samples", box=None, pad_edge=False)
     for row in measured(args, Plan(args.iterations, say)):
         if sys.stderr.isatty():
-            print(f"{row.name}: {row.ratio:.4g}", file=sys.stderr)
-        table.add_row(escape(row.name), target_text(row), f"{row.ratio:.4g}", verdict(row), escape(row.detail))
+            print(f"{row.name}: {ratio_text(row)}", file=sys.stderr)
+        table.add_row(escape(row.name), target_text(row), ratio_text(row), verdict(row), escape(row.detail))
     console.print(table)
     where = f"on {args.mount_point}" if args.mount_point else "on usrbiod; LINK and the 3 GB/s link are simulated"
     console.print(f"{where}; {time.monotonic() - start:.0f} s", highlight=False)

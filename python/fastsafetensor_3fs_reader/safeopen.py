@@ -249,15 +249,16 @@ class SafeOpen(Generic[T]):
         self._streams.append(stream)
         self._planned = {key: value for key, value in stream.info().items() if key in _PLANNED}
         bar = Progress(self._progress, sum(tensor.nbytes for tensor in self._wanted()))
+        # Held here, not in _pull: when this is left early _pull is gone first, and what is being read into must not be.
+        under_way: Dict[int, T] = {}
         try:
-            yield from self._pull(stream, bar)
+            yield from self._pull(stream, bar, under_way)
         finally:
             bar.close()
             self._end(stream)
 
-    def _pull(self, stream: Any, bar: Progress) -> Iterator[Tuple[str, T]]:
+    def _pull(self, stream: Any, bar: Progress, under_way: Dict[int, T]) -> Iterator[Tuple[str, T]]:
         infos = self.checkpoint.tensors
-        under_way: Dict[int, T] = {}
         while True:
             self._give(stream, under_way)
             number = stream.next()

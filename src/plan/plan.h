@@ -16,10 +16,8 @@
  * The largest gap between wanted bytes that is read over.
  *
  * Read over, a gap costs its bytes on the link: 64 KiB take 16 us at 4 GB/s. Left out, it costs a request: a place in
- * the window for one latency (500 us / 32 places = 16 us; the client's CPU needs less), and a second storage read where
- * both ends lie in one storage chunk. Measured (`make bench ROWS=gap`): reading over wins at 64 KiB and has lost at 256
- * KiB. Where a process gets more of a link the gap that breaks even is larger, and this one is still cheap: beside
- * tensors of MBs, 64 KiB are less than the storage chunk that a cut inside of it would read twice.
+ * the window for one latency (500 us / 32 places = 16 us; the client's CPU needs 3), and a second storage read where
+ * both ends lie in one storage chunk. Measured (`make bench ROWS=gap`, docs/performance.md) the two are even at 73 KiB.
  */
 #define FST3FS_PLAN_GAP (64ull << 10)
 

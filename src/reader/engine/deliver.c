@@ -189,7 +189,7 @@ static int collect_io(struct fst3fs_engine *g, struct fst3fs_io *io, struct fst3
 {
 	struct fst3fs_io_req *done[BATCH];
 	uint64_t bytes = 0;
-	int n, moved = 0;
+	int n, landed = 0;
 
 	if (!io)
 		return 0;
@@ -201,13 +201,13 @@ static int collect_io(struct fst3fs_engine *g, struct fst3fs_io *io, struct fst3
 			bytes += done[i]->length;
 			land(g, (struct fst3fs_slot *)done[i]);
 		}
-		moved |= n > 0;
+		landed += n;
 	} while (n == BATCH);
-	if (moved)
-		fst3fs_tuner_landed(&g->session->tuner, bytes, fst3fs_now_ns());
+	if (landed)
+		fst3fs_tuner_landed(&g->session->tuner, (uint32_t)landed, bytes, fst3fs_now_ns());
 	if (g->session->reading == 0 && g->session->copying == 0)
 		fst3fs_tuner_idle(&g->session->tuner);
-	return moved;
+	return landed > 0;
 }
 
 static int collect_dev(struct fst3fs_engine *g, struct fst3fs_dev *dev)

@@ -51,26 +51,26 @@ void fst3fs_tuner_init(struct fst3fs_tuner *t, uint32_t window, uint64_t piece)
 	steady(t, window, FIRST);
 }
 
-static void keep_pace(struct fst3fs_tuner *t, uint64_t bytes, uint64_t now_ns)
+static void keep_pace(struct fst3fs_tuner *t, uint32_t requests, uint64_t now_ns)
 {
-	uint64_t sample = bytes ? ((now_ns - t->landed_ns) << 20) / bytes : 0;
+	uint64_t sample = ((now_ns - t->landed_ns) << 20) / requests;
 
 	/* A moving average over the last eight or so; the first sample counts whole. */
 	if (t->landed_ns)
-		t->byte_ns_q20 = t->byte_ns_q20 ? (7 * t->byte_ns_q20 + sample) / 8 : sample;
+		t->request_ns_q20 = t->request_ns_q20 ? (7 * t->request_ns_q20 + sample) / 8 : sample;
 	t->landed_ns = now_ns;
 }
 
 uint64_t fst3fs_tuner_nap_ns(const struct fst3fs_tuner *t)
 {
-	uint64_t ns = (t->limit / 8 * t->piece * t->byte_ns_q20) >> 20;
+	uint64_t ns = (t->limit / 8 * t->request_ns_q20) >> 20;
 
 	return ns < NAP_MIN_NS ? 0 : ns < NAP_MAX_NS ? ns : NAP_MAX_NS;
 }
 
-void fst3fs_tuner_landed(struct fst3fs_tuner *t, uint64_t bytes, uint64_t now_ns)
+void fst3fs_tuner_landed(struct fst3fs_tuner *t, uint32_t requests, uint64_t bytes, uint64_t now_ns)
 {
-	keep_pace(t, bytes, now_ns);
+	keep_pace(t, requests, now_ns);
 	if (t->quarter == 0)
 		return;
 	if (bytes < t->left) {

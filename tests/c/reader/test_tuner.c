@@ -18,7 +18,7 @@ static void read_on(struct fst3fs_tuner *t, unsigned gib, uint64_t (*cost)(uint3
 {
 	for (uint64_t done = 0; done < gib * 1024 * MIB; done += 2 * MIB) {
 		*now += cost(t->limit, done);
-		fst3fs_tuner_landed(t, 2 * MIB, *now);
+		fst3fs_tuner_landed(t, 1, 2 * MIB, *now);
 		assert_true(t->limit == WHOLE || t->limit == QUARTER);
 	}
 }
@@ -90,7 +90,7 @@ static void a_window_that_ran_dry_is_not_measured(void **state)
 	read_on(&t, 1, caches, &now);
 	for (int round = 0; round < 2000; round++) {
 		for (int i = 0; i < 20; i++)
-			fst3fs_tuner_landed(&t, 2 * MIB, now += caches(t.limit, 0));
+			fst3fs_tuner_landed(&t, 1, 2 * MIB, now += caches(t.limit, 0));
 		fst3fs_tuner_idle(&t);
 		now += 1000000000;
 	}
@@ -105,7 +105,7 @@ static void a_small_buffer_has_nothing_to_try(void **state)
 	(void)state;
 	fst3fs_tuner_init(&t, 16, MIB);
 	for (int i = 0; i < 100000; i++) {
-		fst3fs_tuner_landed(&t, 2 * MIB, now += 1000);
+		fst3fs_tuner_landed(&t, 1, 2 * MIB, now += 1000);
 		assert_int_equal(t.limit, 16);
 	}
 }
@@ -119,20 +119,24 @@ static void naps_are_an_eighth_of_a_full_window(void **state)
 	fst3fs_tuner_init(&t, WHOLE, 2 * MIB);
 	assert_int_equal(fst3fs_tuner_nap_ns(&t), 0); /* nothing is known */
 	for (int i = 0; i < 100; i++)
-		fst3fs_tuner_landed(&t, 2 * MIB, now += 200000);
+		fst3fs_tuner_landed(&t, 1, 2 * MIB, now += 200000);
 	assert_in_range(fst3fs_tuner_nap_ns(&t), 4 * 199000, 4 * 201000);
 	fst3fs_tuner_idle(&t);
-	fst3fs_tuner_landed(&t, 2 * MIB, now += 1000000000000); /* a pause between two reads is no pace */
+	fst3fs_tuner_landed(&t, 1, 2 * MIB, now += 1000000000000); /* a pause between two reads is no pace */
 	assert_in_range(fst3fs_tuner_nap_ns(&t), 4 * 199000, 4 * 201000);
 	for (int i = 0; i < 100; i++)
-		fst3fs_tuner_landed(&t, 2 * MIB, now += 1000000000);
+		fst3fs_tuner_landed(&t, 1, 2 * MIB, now += 1000000000);
 	assert_int_equal(fst3fs_tuner_nap_ns(&t), 1000000); /* never long */
 	for (int i = 0; i < 200; i++)
-		fst3fs_tuner_landed(&t, 2 * MIB, now += 1000);
+		fst3fs_tuner_landed(&t, 1, 2 * MIB, now += 1000);
 	assert_int_equal(fst3fs_tuner_nap_ns(&t), 0); /* nor too short to be worth it */
+	fst3fs_tuner_init(&t, WHOLE, 2 * MIB);
+	for (int i = 0; i < 100; i++)
+		fst3fs_tuner_landed(&t, 3, 3 * 64 * 1024, now += 3 * 50000); /* small ones, three at a time */
+	assert_in_range(fst3fs_tuner_nap_ns(&t), 4 * 49000, 4 * 51000);
 	fst3fs_tuner_init(&t, 4, 2 * MIB);
 	for (int i = 0; i < 100; i++)
-		fst3fs_tuner_landed(&t, 2 * MIB, now += 200000);
+		fst3fs_tuner_landed(&t, 1, 2 * MIB, now += 200000);
 	assert_int_equal(fst3fs_tuner_nap_ns(&t), 0); /* a window of few has nothing to spare */
 }
 
