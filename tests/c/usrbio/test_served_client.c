@@ -35,14 +35,14 @@ struct reader {
 static int start(void **state)
 {
 	(void)state;
-	served_start(&mount, NULL, NULL);
+	served_start(&mount, NULL);
 	return 0;
 }
 
 static int start_read_only(void **state)
 {
 	(void)state;
-	served_start(&mount, "-o", "ro");
+	served_start(&mount, "-o", "ro", NULL);
 	return 0;
 }
 
@@ -51,7 +51,7 @@ static int stop(void **state)
 	(void)state;
 	kill(mount.pid, SIGCONT); /* where a test ended in the middle */
 	served_wait_until_empty(&mount);
-	assert_int_equal(served_stat(&mount, "violations"), 0);
+	assert_int_equal(served_stat(&mount, NULL, "violations"), 0);
 	served_stop(&mount);
 	assert_int_equal(scratch_shm_objects(), 0);
 	return 0;
@@ -64,7 +64,7 @@ static uint64_t soon(void)
 
 static int reader_open(struct reader *r, struct fst3fs_error *err)
 {
-	int rc = usrbio_client_open(mount.mount, LONG_MS, &r->client, err);
+	int rc = usrbio_client_open(mount.path, LONG_MS, &r->client, err);
 
 	if (rc == 0)
 		rc = usrbio_iov_create(r->client, 1 << 20, 0, -1, &r->iov, err);
@@ -104,8 +104,8 @@ static void reads_and_leaves_nothing(void **state)
 
 	(void)state;
 	assert_int_equal(reader_open(&r, NULL), 0);
-	assert_int_equal(served_stat(&mount, "iovs"), 1);
-	assert_int_equal(served_stat(&mount, "rings"), 1);
+	assert_int_equal(served_stat(&mount, NULL, "iovs"), 1);
+	assert_int_equal(served_stat(&mount, NULL, "rings"), 1);
 	assert_int_equal(scratch_shm_objects(), 0);
 	assert_int_equal(read_one(&r, path, 1000, 200000), 200000);
 	for (uint64_t i = 0; i < 200000; i++)
@@ -125,9 +125,9 @@ static void readers_come_and_go_without_each_other(void **state)
 	assert_int_equal(reader_open(&a, NULL), 0);
 	assert_int_equal(reader_open(&b, NULL), 0);
 	reader_close(&a);
-	while (served_stat(&mount, "iovs") != 1)
+	while (served_stat(&mount, NULL, "iovs") != 1)
 		patience(&p);
-	assert_int_equal(served_stat(&mount, "rings"), 1);
+	assert_int_equal(served_stat(&mount, NULL, "rings"), 1);
 	assert_int_equal(read_one(&b, path, 0, 1000), 1000);
 	reader_close(&b);
 }
@@ -139,7 +139,7 @@ static void on_a_read_only_mount_the_thread_takes_all_away(void **state)
 	(void)state;
 	assert_int_equal(reader_open(&a, NULL), 0);
 	assert_int_equal(reader_open(&b, NULL), 0);
-	assert_int_equal(served_stat(&mount, "iovs"), 2);
+	assert_int_equal(served_stat(&mount, NULL, "iovs"), 2);
 	reader_close(&a);
 	reader_close(&b);
 	served_wait_until_empty(&mount);
@@ -172,7 +172,7 @@ static void kill_a_registered_process(bool with_child)
 	if (pid == 0)
 		register_and_sleep(tell[1], with_child);
 	assert_int_equal(read(tell[0], &child, sizeof(child)), sizeof(child));
-	assert_int_equal(served_stat(&mount, "iovs"), 1);
+	assert_int_equal(served_stat(&mount, NULL, "iovs"), 1);
 	kill(pid, SIGKILL);
 	assert_int_equal(waitpid(pid, NULL, 0), pid);
 	served_wait_until_empty(&mount);
@@ -202,15 +202,15 @@ static void a_daemon_that_hangs_costs_the_time_out_and_nothing_else(void **state
 	struct fst3fs_error err = {0};
 
 	(void)state;
-	assert_int_equal(usrbio_client_open(mount.mount, SHORT_MS, &c, NULL), 0);
+	assert_int_equal(usrbio_client_open(mount.path, SHORT_MS, &c, NULL), 0);
 	assert_int_equal(usrbio_iov_create(c, 4096, 0, -1, &kept, NULL), 0);
 	served_pause(&mount);
 	assert_int_equal(usrbio_iov_create(c, 4096, 0, -1, &iov, &err), -ETIMEDOUT);
-	assert_non_null(strstr(err.text, mount.mount));
+	assert_non_null(strstr(err.text, mount.path));
 	assert_null(iov);
 	fst3fs_err_reset(&err);
-	assert_int_equal(usrbio_client_open(mount.mount, SHORT_MS, &none, &err), -ETIMEDOUT);
-	assert_non_null(strstr(err.text, mount.mount));
+	assert_int_equal(usrbio_client_open(mount.path, SHORT_MS, &none, &err), -ETIMEDOUT);
+	assert_non_null(strstr(err.text, mount.path));
 	assert_null(none);
 	assert_int_equal(usrbio_client_probe(c, NULL), 0);
 	usrbio_iov_destroy(kept);
@@ -230,7 +230,7 @@ static void a_daemon_that_died_is_noticed(void **state)
 
 	(void)state;
 	sem_init(&told, 0, 0);
-	assert_int_equal(usrbio_client_open(mount.mount, LONG_MS, &c, NULL), 0);
+	assert_int_equal(usrbio_client_open(mount.path, LONG_MS, &c, NULL), 0);
 	assert_int_equal(usrbio_client_probe(c, &told), 0);
 	served_kill(&mount);
 	while (usrbio_client_probe(c, &told) == 0)
@@ -241,7 +241,7 @@ static void a_daemon_that_died_is_noticed(void **state)
 	assert_non_null(strstr(err.text, "daemon is gone"));
 	assert_true(usrbio_client_close(c, soon()));
 	sem_destroy(&told);
-	served_restart(&mount);
+	served_restart(&mount, NULL);
 }
 
 #define SERVED_TEST(f) cmocka_unit_test_setup_teardown(f, start, stop)

@@ -28,7 +28,7 @@ static struct served mount;
 static int start(void **state)
 {
 	(void)state;
-	served_start(&mount, NULL, NULL);
+	served_start(&mount, NULL);
 	return 0;
 }
 
@@ -36,7 +36,7 @@ static int stop(void **state)
 {
 	(void)state;
 	served_wait_until_empty(&mount);
-	assert_int_equal(served_stat(&mount, "violations"), 0);
+	assert_int_equal(served_stat(&mount, NULL, "violations"), 0);
 	served_stop(&mount);
 	return 0;
 }
@@ -90,9 +90,9 @@ static void reads_whole_files_with_every_depth(void **state)
 	(void)state;
 	assert_true(hf3fs_is_hf3fs(fd));
 	assert_true(hf3fs_reg_fd(fd, 0) <= 0);
-	assert_int_equal(hf3fs_iovcreate(&iov, mount.mount, BUFFER, PIECE, -1), 0);
+	assert_int_equal(hf3fs_iovcreate(&iov, mount.path, BUFFER, PIECE, -1), 0);
 	for (size_t i = 0; i < sizeof(depths) / sizeof(depths[0]); i++) {
-		assert_int_equal(hf3fs_iorcreate4(&ior, mount.mount, ENTRIES, true, depths[i], 0, -1,
+		assert_int_equal(hf3fs_iorcreate4(&ior, mount.path, ENTRIES, true, depths[i], 0, -1,
 						  HF3FS_IOR_FORBID_READ_HOLES),
 				 0);
 		read_all(&ior, &iov, fd);
@@ -102,8 +102,8 @@ static void reads_whole_files_with_every_depth(void **state)
 	close(fd);
 	hf3fs_iovdestroy(&iov);
 	assert_int_equal(scratch_shm_objects(), 0);
-	assert_int_equal(served_stat(&mount, "iovs"), 0);
-	assert_int_equal(served_stat(&mount, "rings"), 0);
+	assert_int_equal(served_stat(&mount, NULL, "iovs"), 0);
+	assert_int_equal(served_stat(&mount, NULL, "rings"), 0);
 }
 
 static void reads_with_every_priority(void **state)
@@ -114,9 +114,9 @@ static void reads_with_every_priority(void **state)
 
 	(void)state;
 	assert_true(hf3fs_reg_fd(fd, 0) <= 0);
-	assert_int_equal(hf3fs_iovcreate(&iov, mount.mount, BUFFER, 0, 0), 0);
+	assert_int_equal(hf3fs_iovcreate(&iov, mount.path, BUFFER, 0, 0), 0);
 	for (int priority = -1; priority <= 1; priority++) {
-		assert_int_equal(hf3fs_iorcreate2(&ior, mount.mount, ENTRIES, true, 0, priority, -1), 0);
+		assert_int_equal(hf3fs_iorcreate2(&ior, mount.path, ENTRIES, true, 0, priority, -1), 0);
 		read_all(&ior, &iov, fd);
 		hf3fs_iordestroy(&ior);
 	}
@@ -135,8 +135,8 @@ static void the_registered_fd_may_be_closed(void **state)
 	handle = hf3fs_reg_fd(fd, 0);
 	assert_true(handle < 0);
 	assert_int_equal(hf3fs_reg_fd(fd, 0), EINVAL);
-	assert_int_equal(hf3fs_iovcreate(&iov, mount.mount, BUFFER, 0, -1), 0);
-	assert_int_equal(hf3fs_iorcreate(&ior, mount.mount, ENTRIES, true, 0, -1), 0);
+	assert_int_equal(hf3fs_iovcreate(&iov, mount.path, BUFFER, 0, -1), 0);
+	assert_int_equal(hf3fs_iorcreate(&ior, mount.path, ENTRIES, true, 0, -1), 0);
 	close(fd);
 	read_all(&ior, &iov, handle);
 	hf3fs_dereg_fd(handle);
@@ -157,8 +157,8 @@ static void a_full_ring_and_bad_ranges_are_refused(void **state)
 
 	(void)state;
 	assert_true(hf3fs_reg_fd(fd, 0) <= 0);
-	assert_int_equal(hf3fs_iovcreate(&iov, mount.mount, 2ul * PIECE, PIECE, -1), 0);
-	assert_int_equal(hf3fs_iorcreate(&ior, mount.mount, 2, true, 0, -1), 0);
+	assert_int_equal(hf3fs_iovcreate(&iov, mount.path, 2ul * PIECE, PIECE, -1), 0);
+	assert_int_equal(hf3fs_iorcreate(&ior, mount.path, 2, true, 0, -1), 0);
 	assert_int_equal(hf3fs_prep_io(&ior, &iov, true, &outside, fd, 0, 1, NULL), -EINVAL);
 	assert_int_equal(hf3fs_prep_io(&ior, &iov, true, iov.base, fd, 0, PIECE + 1, NULL), -EINVAL);
 	assert_int_equal(hf3fs_prep_io(&ior, &iov, true, iov.base + 1, fd, 0, UINT64_MAX, NULL), -EINVAL);
@@ -210,8 +210,8 @@ static void writes(void **state)
 
 	(void)state;
 	assert_true(hf3fs_reg_fd(fd, 0) <= 0);
-	assert_int_equal(hf3fs_iovcreate(&iov, mount.mount, 8192, 0, -1), 0);
-	assert_int_equal(hf3fs_iorcreate(&ior, mount.mount, 2, false, 0, -1), 0);
+	assert_int_equal(hf3fs_iovcreate(&iov, mount.path, 8192, 0, -1), 0);
+	assert_int_equal(hf3fs_iorcreate(&ior, mount.path, 2, false, 0, -1), 0);
 	memset(iov.base, 42, 5000);
 	assert_int_equal(one(&ior, &iov, fd, 0, 5000), 5000);
 	assert_stored("w", 0, iov.base, 5000);
@@ -230,9 +230,9 @@ static void obeys_the_open_mode(void **state)
 	(void)state;
 	assert_true(hf3fs_reg_fd(write_only, 0) <= 0);
 	assert_true(hf3fs_reg_fd(read_only, 0) <= 0);
-	assert_int_equal(hf3fs_iovcreate(&iov, mount.mount, 8192, 0, -1), 0);
-	assert_int_equal(hf3fs_iorcreate(&writes, mount.mount, 2, false, 0, -1), 0);
-	assert_int_equal(hf3fs_iorcreate(&reads, mount.mount, 2, true, 0, -1), 0);
+	assert_int_equal(hf3fs_iovcreate(&iov, mount.path, 8192, 0, -1), 0);
+	assert_int_equal(hf3fs_iorcreate(&writes, mount.path, 2, false, 0, -1), 0);
+	assert_int_equal(hf3fs_iorcreate(&reads, mount.path, 2, true, 0, -1), 0);
 	assert_int_equal(one(&writes, &iov, read_only, 0, 1), -EACCES);
 	assert_int_equal(one(&reads, &iov, write_only, 0, 1), -EACCES);
 	assert_int_equal(one(&reads, &iov, read_only, 0, 1), 0);
@@ -253,10 +253,10 @@ static void a_wrapped_buffer_is_as_good(void **state)
 
 	(void)state;
 	assert_true(hf3fs_reg_fd(fd, 0) <= 0);
-	assert_int_equal(hf3fs_iovcreate(&iov, mount.mount, BUFFER, 0, -1), 0);
-	assert_int_equal(hf3fs_iorcreate(&ior, mount.mount, ENTRIES, true, 0, -1), 0);
-	assert_int_equal(
-		hf3fs_iovwrap(&wrapped, iov.base, (uint8_t *)iov.id, mount.mount, iov.size, iov.block_size, -1), 0);
+	assert_int_equal(hf3fs_iovcreate(&iov, mount.path, BUFFER, 0, -1), 0);
+	assert_int_equal(hf3fs_iorcreate(&ior, mount.path, ENTRIES, true, 0, -1), 0);
+	assert_int_equal(hf3fs_iovwrap(&wrapped, iov.base, (uint8_t *)iov.id, mount.path, iov.size, iov.block_size, -1),
+			 0);
 	read_all(&ior, &wrapped, fd);
 	hf3fs_iovdestroy(&wrapped);
 	read_all(&ior, &iov, fd);
@@ -274,11 +274,11 @@ static void a_file_of_another_mount_is_refused(void **state)
 	int fd;
 
 	(void)state;
-	served_start(&other, NULL, NULL);
+	served_start(&other, NULL);
 	fd = open(served_file(&other, "f", 100), O_RDONLY | O_CLOEXEC);
 	assert_true(hf3fs_reg_fd(fd, 0) <= 0);
-	assert_int_equal(hf3fs_iovcreate(&iov, mount.mount, 4096, 0, -1), 0);
-	assert_int_equal(hf3fs_iorcreate(&ior, mount.mount, 2, true, 0, -1), 0);
+	assert_int_equal(hf3fs_iovcreate(&iov, mount.path, 4096, 0, -1), 0);
+	assert_int_equal(hf3fs_iorcreate(&ior, mount.path, 2, true, 0, -1), 0);
 	assert_int_equal(one(&ior, &iov, fd, 0, 100), -EBADF);
 	hf3fs_iordestroy(&ior);
 	hf3fs_iovdestroy(&iov);
@@ -291,12 +291,12 @@ static void finds_the_mount_point(void **state)
 {
 	char buf[256] = "", small[8] = "before";
 	const char *path = served_file(&mount, "f", 10);
-	const int len = (int)strlen(mount.mount);
+	const int len = (int)strlen(mount.path);
 
 	(void)state;
 	assert_int_equal(hf3fs_extract_mount_point(buf, sizeof(buf), path), len + 1);
-	assert_string_equal(buf, mount.mount);
-	assert_int_equal(hf3fs_extract_mount_point(buf, len + 1, mount.mount), len + 1);
+	assert_string_equal(buf, mount.path);
+	assert_int_equal(hf3fs_extract_mount_point(buf, len + 1, mount.path), len + 1);
 	assert_int_equal(hf3fs_extract_mount_point(small, sizeof(small), path), len + 1);
 	assert_string_equal(small, "before");
 	assert_int_equal(hf3fs_extract_mount_point(NULL, 0, path), len + 1);
@@ -310,9 +310,9 @@ static void gives_a_file_a_second_name(void **state)
 
 	(void)state;
 	snprintf(target, sizeof(target), "%s", served_file(&mount, "l", 100));
-	snprintf(name, sizeof(name), "%s/d", mount.mount);
+	snprintf(name, sizeof(name), "%s/d", mount.path);
 	assert_int_equal(mkdir(name, 0755), 0);
-	snprintf(name, sizeof(name), "%s/d/l2", mount.mount);
+	snprintf(name, sizeof(name), "%s/d/l2", mount.path);
 	assert_int_equal(hf3fs_hardlink(target, name), 0);
 	assert_int_equal(stat(target, &a), 0);
 	assert_int_equal(stat(name, &b), 0);
@@ -376,8 +376,8 @@ static void two_threads_share_a_ring(void **state)
 
 	(void)state;
 	assert_true(hf3fs_reg_fd(t.fd, 0) <= 0);
-	assert_int_equal(hf3fs_iovcreate(&t.iov, mount.mount, (size_t)TRAFFIC * SMALL, 0, -1), 0);
-	assert_int_equal(hf3fs_iorcreate(&t.ior, mount.mount, ENTRIES, true, -1, -1), 0);
+	assert_int_equal(hf3fs_iovcreate(&t.iov, mount.path, (size_t)TRAFFIC * SMALL, 0, -1), 0);
+	assert_int_equal(hf3fs_iorcreate(&t.ior, mount.path, ENTRIES, true, -1, -1), 0);
 	assert_int_equal(pthread_create(&sender, NULL, send_requests, &t), 0);
 	for (int got = 0; got < TRAFFIC;) {
 		int n = hf3fs_wait_for_ios(&t.ior, cqes, 4, 1, NULL);
@@ -406,8 +406,8 @@ static void register_and_sleep(int tell)
 {
 	static struct hf3fs_iov iov;
 	static struct hf3fs_ior ior;
-	bool ok = hf3fs_iovcreate(&iov, mount.mount, 65536, 0, -1) == 0 &&
-		  hf3fs_iorcreate(&ior, mount.mount, 4, true, 0, -1) == 0;
+	bool ok = hf3fs_iovcreate(&iov, mount.path, 65536, 0, -1) == 0 &&
+		  hf3fs_iorcreate(&ior, mount.path, 4, true, 0, -1) == 0;
 
 	if (write(tell, &ok, sizeof(ok)) == sizeof(ok))
 		pause();
@@ -428,13 +428,13 @@ static void a_killed_process_leaves_nothing(void **state)
 		register_and_sleep(tell[1]);
 	assert_int_equal(read(tell[0], &ok, sizeof(ok)), sizeof(ok));
 	assert_true(ok);
-	assert_int_equal(served_stat(&mount, "iovs"), 1);
-	assert_int_equal(served_stat(&mount, "rings"), 1);
+	assert_int_equal(served_stat(&mount, NULL, "iovs"), 1);
+	assert_int_equal(served_stat(&mount, NULL, "rings"), 1);
 	kill(pid, SIGKILL);
 	assert_int_equal(waitpid(pid, NULL, 0), pid);
 	served_wait_until_empty(&mount);
 	/* The buffer's name stays, for others to open, until somebody registers again. */
-	assert_int_equal(hf3fs_iovcreate(&iov, mount.mount, 4096, 0, -1), 0);
+	assert_int_equal(hf3fs_iovcreate(&iov, mount.path, 4096, 0, -1), 0);
 	assert_int_equal(scratch_shm_objects_of(pid), 0);
 	hf3fs_iovdestroy(&iov);
 	close(tell[0]);
@@ -448,11 +448,11 @@ static void a_new_daemon_is_found_while_old_buffers_are_held(void **state)
 	int fd;
 
 	(void)state;
-	assert_int_equal(hf3fs_iovcreate(&old, mount.mount, 4096, 0, -1), 0);
+	assert_int_equal(hf3fs_iovcreate(&old, mount.path, 4096, 0, -1), 0);
 	served_kill(&mount);
-	served_restart(&mount);
-	assert_int_equal(hf3fs_iovcreate(&new, mount.mount, BUFFER, 0, -1), 0);
-	assert_int_equal(hf3fs_iorcreate(&ior, mount.mount, ENTRIES, true, 0, -1), 0);
+	served_restart(&mount, NULL);
+	assert_int_equal(hf3fs_iovcreate(&new, mount.path, BUFFER, 0, -1), 0);
+	assert_int_equal(hf3fs_iorcreate(&ior, mount.path, ENTRIES, true, 0, -1), 0);
 	fd = open_file("f", FILE_SIZE, O_RDONLY);
 	assert_true(hf3fs_reg_fd(fd, 0) <= 0);
 	read_all(&ior, &new, fd);

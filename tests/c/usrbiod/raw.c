@@ -3,148 +3,22 @@
 
 #include <errno.h>
 #include <fcntl.h>
-#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
-#include <sys/prctl.h>
 #include <sys/random.h>
 #include <sys/stat.h>
-#include <sys/wait.h>
 #include <time.h>
 #include <unistd.h>
 
 #include "cm.h"
 
-enum {
-	PATIENCE_S = 20,
-	MAX_OPTIONS = 24,
-};
-
-static void pause_ms(long ms)
-{
-	nanosleep(&(struct timespec){.tv_sec = ms / 1000, .tv_nsec = ms % 1000 * 1000000}, NULL);
-}
-
-/* ---------------------------------------------------------------- the daemon */
-
-static bool is_mounted(const struct raw_mount *m)
-{
-	char path[128];
-	struct stat st;
-
-	snprintf(path, sizeof(path), "%s/" USRBIO_IOVS_DIR, m->path);
-	return stat(path, &st) == 0;
-}
-
-void raw_mount_start(struct raw_mount *m, const char *const *options)
-{
-	const char *argv[MAX_OPTIONS] = {getenv("USRBIOD"), "-f", "--stats", m->stats};
-	int n = 4;
-
-	assert_non_null(argv[0]);
-	strcpy(m->dir, "/tmp/usrbiod-test-XXXXXX");
-	assert_non_null(mkdtemp(m->dir));
-	snprintf(m->backing, sizeof(m->backing), "%s/backing", m->dir);
-	snprintf(m->path, sizeof(m->path), "%s/mount point \xc3\xa4", m->dir);
-	snprintf(m->stats, sizeof(m->stats), "%s/stats.json", m->dir);
-	assert_int_equal(mkdir(m->backing, 0755), 0);
-	assert_int_equal(mkdir(m->path, 0755), 0);
-	chmod(m->dir, 0755);
-	while (*options && n < MAX_OPTIONS - 3)
-		argv[n++] = *options++;
-	argv[n++] = m->backing;
-	argv[n] = m->path;
-	m->pid = fork();
-	if (m->pid == 0) {
-		/* A test that is killed takes its daemon with it. */
-		prctl(PR_SET_PDEATHSIG, SIGTERM);
-		execv(argv[0], (char *const *)argv);
-		_exit(127);
-	}
-	for (int i = 0; i < PATIENCE_S * 100 && !is_mounted(m); i++)
-		pause_ms(10);
-	assert_true(is_mounted(m));
-}
-
-static void assert_no_semaphores(pid_t pid)
-{
-	char command[128];
-
-	snprintf(command, sizeof(command), "test -z \"$(ls /dev/shm | grep -- 'usrbiod-[0-9]*-%d-')\"", (int)pid);
-	assert_int_equal(system(command), 0);
-}
-
-void raw_mount_stop(struct raw_mount *m)
-{
-	char command[160];
-	int status = -1;
-
-	assert_int_equal(kill(m->pid, SIGTERM), 0);
-	assert_int_equal(waitpid(m->pid, &status, 0), m->pid);
-	assert_true(WIFEXITED(status));
-	assert_int_equal(WEXITSTATUS(status), 0);
-	assert_false(is_mounted(m));
-	assert_no_semaphores(m->pid);
-	snprintf(command, sizeof(command), "rm -r '%s'", m->dir);
-	assert_int_equal(system(command), 0);
-}
-
-/* The file appears whole, by rename. */
-static void read_stats(struct raw_mount *m, char *buf, size_t size)
-{
-	size_t n = 0;
-	FILE *f;
-
-	unlink(m->stats);
-	assert_int_equal(kill(m->pid, SIGUSR1), 0);
-	for (int i = 0; i < PATIENCE_S * 100 && access(m->stats, F_OK); i++)
-		pause_ms(10);
-	f = fopen(m->stats, "r");
-	assert_non_null(f);
-	n = fread(buf, 1, size - 1, f);
-	buf[n] = '\0';
-	fclose(f);
-}
-
-long raw_stat(struct raw_mount *m, const char *section, const char *key)
-{
-	char text[8192], quoted[64], *p = text;
-
-	read_stats(m, text, sizeof(text));
-	if (section) {
-		snprintf(quoted, sizeof(quoted), "\"%s\": {", section);
-		p = strstr(p, quoted);
-		assert_non_null(p);
-	}
-	snprintf(quoted, sizeof(quoted), "\"%s\": ", key);
-	p = strstr(p, quoted);
-	assert_non_null(p);
-	return strtol(p + strlen(quoted), NULL, 10);
-}
+enum { PATIENCE_S = 20, QUIET_MS = 200 };
 
 /* ---------------------------------------------------------------- files */
 
-uint8_t raw_byte_at(uint64_t off)
-{
-	return (uint8_t)(off * 31 + (off >> 8) * 17 + (off >> 16));
-}
-
-void raw_make_file(struct raw_mount *m, const char *name, size_t size)
-{
-	char path[160];
-	FILE *f;
-
-	snprintf(path, sizeof(path), "%s/%s", m->backing, name);
-	f = fopen(path, "w");
-	assert_non_null(f);
-	for (size_t i = 0; i < size; i++)
-		putc(raw_byte_at(i), f);
-	assert_int_equal(fclose(f), 0);
-}
-
-int raw_open(struct raw_mount *m, const char *name, uint64_t *ino)
+int raw_open(struct served *m, const char *name, uint64_t *ino)
 {
 	char path[160];
 	struct stat st;
@@ -188,12 +62,12 @@ void raw_shm_make(struct raw_shm *s, size_t size)
 	close(fd);
 }
 
-static void key_path(const struct raw_mount *m, const struct raw_shm *s, char *out, size_t size)
+static void key_path(const struct served *m, const struct raw_shm *s, char *out, size_t size)
 {
 	snprintf(out, size, "%s/" USRBIO_IOVS_DIR "/%s", m->path, s->key);
 }
 
-int raw_register(struct raw_mount *m, struct raw_shm *s, const char *attributes)
+int raw_register(struct served *m, struct raw_shm *s, const char *attributes)
 {
 	char id[37], path[320];
 
@@ -203,7 +77,7 @@ int raw_register(struct raw_mount *m, struct raw_shm *s, const char *attributes)
 	return symlink(s->name, path) ? -errno : 0;
 }
 
-int raw_unregister(struct raw_mount *m, struct raw_shm *s)
+int raw_unregister(struct served *m, struct raw_shm *s)
 {
 	char path[320];
 
@@ -224,7 +98,7 @@ size_t raw_ring_size(int entries)
 	return USRBIO_RING_FIXED + (size_t)USRBIO_SLOT_BYTES * ((size_t)entries + 1);
 }
 
-static sem_t *open_submit(struct raw_mount *m, const char *attributes)
+static sem_t *open_submit(struct served *m, const char *attributes)
 {
 	char path[160], target[160] = {0};
 	sem_t *sem;
@@ -241,7 +115,7 @@ static sem_t *open_submit(struct raw_mount *m, const char *attributes)
 	return sem;
 }
 
-int raw_ring_make(struct raw_mount *m, struct raw_ring *r, int entries, const char *attributes)
+int raw_ring_make(struct served *m, struct raw_ring *r, int entries, const char *attributes)
 {
 	uint8_t *p;
 	int rc;
@@ -267,7 +141,7 @@ int raw_ring_make(struct raw_mount *m, struct raw_ring *r, int entries, const ch
 	return rc;
 }
 
-void raw_ring_drop(struct raw_mount *m, struct raw_ring *r)
+void raw_ring_drop(struct served *m, struct raw_ring *r)
 {
 	raw_unregister(m, &r->shm);
 	sem_close(r->submit);
@@ -324,6 +198,6 @@ struct usrbio_cqe raw_wait(struct raw_ring *r)
 
 bool raw_quiet(struct raw_ring *r)
 {
-	pause_ms(200);
+	usleep(QUIET_MS * 1000);
 	return __atomic_load_n(&r->header->cqe_head, __ATOMIC_SEQ_CST) == r->header->cqe_tail;
 }

@@ -10,30 +10,11 @@
 #include <stdint.h>
 #include <sys/types.h>
 
+#include "served.h"
 #include "wire.h"
 
-/* A daemon in the foreground, on directories of its own below a temporary one. */
-struct raw_mount {
-	char dir[64]; /* holds backing/, "mount point"/ and stats.json */
-	char backing[96];
-	char path[96];
-	char stats[96];
-	pid_t pid;
-};
-
-/* Starts the daemon ($USRBIOD) with these options (NULL-terminated) and waits until the mount works. */
-void raw_mount_start(struct raw_mount *m, const char *const *options);
-/* SIGTERM, and asserts that it ends well and leaves neither mount nor semaphores. */
-void raw_mount_stop(struct raw_mount *m);
-/* A number of the statistics, asked for now: `key` as in the JSON, below `section` unless that is NULL. */
-long raw_stat(struct raw_mount *m, const char *section, const char *key);
-
-/* A file of that many bytes whose contents tell their offset. */
-void raw_make_file(struct raw_mount *m, const char *name, size_t size);
-/* What raw_make_file() put at an offset. */
-uint8_t raw_byte_at(uint64_t off);
 /* Opens a file of the mount for reading; its inode number. */
-int raw_open(struct raw_mount *m, const char *name, uint64_t *ino);
+int raw_open(struct served *m, const char *name, uint64_t *ino);
 
 /* A shared-memory object, mapped; registered under `key` once raw_register() was called. */
 struct raw_shm {
@@ -46,8 +27,8 @@ struct raw_shm {
 
 void raw_shm_make(struct raw_shm *s, size_t size);
 /* symlink(); `attributes` follow the id in the key (".b4096", ".r1.t0"). 0 or a negative errno. */
-int raw_register(struct raw_mount *m, struct raw_shm *s, const char *attributes);
-int raw_unregister(struct raw_mount *m, struct raw_shm *s);
+int raw_register(struct served *m, struct raw_shm *s, const char *attributes);
+int raw_unregister(struct served *m, struct raw_shm *s);
 void raw_shm_drop(struct raw_shm *s);
 
 struct raw_ring {
@@ -63,8 +44,8 @@ struct raw_ring {
 };
 
 /* A ring with room for `entries`, registered as ".r<depth>.t0" or with the attributes given. 0 or a negative errno. */
-int raw_ring_make(struct raw_mount *m, struct raw_ring *r, int entries, const char *attributes);
-void raw_ring_drop(struct raw_mount *m, struct raw_ring *r);
+int raw_ring_make(struct served *m, struct raw_ring *r, int entries, const char *attributes);
+void raw_ring_drop(struct served *m, struct raw_ring *r);
 /* Queues one read and returns its args slot; slots are used in turn. */
 int raw_prep(struct raw_ring *r, const struct raw_shm *buf, uint64_t buf_off, uint64_t ino, uint64_t off, uint64_t len);
 void raw_post(struct raw_ring *r);

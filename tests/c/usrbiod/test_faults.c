@@ -12,14 +12,7 @@ enum {
 	MIB = 1024 * KIB,
 };
 
-static struct raw_mount mount_;
-
-static void start(const char *a, const char *b, const char *c, const char *d)
-{
-	const char *const options[] = {a, b, c, d, NULL};
-
-	raw_mount_start(&mount_, options);
-}
+static struct served mount_;
 
 static struct raw_shm buf;
 static struct raw_ring ring;
@@ -28,7 +21,7 @@ static int fd;
 
 static void client_start(size_t file_bytes, size_t buf_bytes, int entries, const char *attributes)
 {
-	raw_make_file(&mount_, "file", file_bytes);
+	served_file(&mount_, "file", file_bytes);
 	fd = raw_open(&mount_, "file", &ino);
 	raw_shm_make(&buf, buf_bytes);
 	assert_int_equal(raw_register(&mount_, &buf, ""), 0);
@@ -46,7 +39,7 @@ static void client_stop(void)
 static void each_nth_request_fails(void **state)
 {
 	(void)state;
-	start("--fail-every", "3", "--short-every", "4");
+	served_start(&mount_, "--fail-every", "3", "--short-every", "4", NULL);
 	client_start(64 * KIB, 64 * KIB, 4, ".r1.t0");
 	for (int i = 1; i <= 12; i++) {
 		raw_prep(&ring, &buf, 0, ino, 0, 1000);
@@ -54,7 +47,7 @@ static void each_nth_request_fails(void **state)
 		assert_int_equal(raw_wait(&ring).result, i % 3 == 0 ? -EREMOTEIO : i % 4 == 0 ? 500 : 1000);
 	}
 	client_stop();
-	raw_mount_stop(&mount_);
+	served_stop(&mount_);
 }
 
 static void a_hung_request_holds_nobody_else_up(void **state)
@@ -62,7 +55,7 @@ static void a_hung_request_holds_nobody_else_up(void **state)
 	int in_time = 0;
 
 	(void)state;
-	start("--hang-every", "3", NULL, NULL);
+	served_start(&mount_, "--hang-every", "3", NULL);
 	client_start(64 * KIB, 64 * KIB, 16, ".r1.t0");
 	for (int i = 0; i < 9; i++)
 		raw_prep(&ring, &buf, 0, ino, 0, 1000);
@@ -72,11 +65,11 @@ static void a_hung_request_holds_nobody_else_up(void **state)
 		in_time++;
 	}
 	assert_true(raw_quiet(&ring));
-	assert_int_equal(raw_stat(&mount_, "in_flight", "now"), 3);
+	assert_int_equal(served_stat(&mount_, "in_flight", "now"), 3);
 	/* The oldest of them holds the queue's tail. */
 	assert_true(ring.header->sqe_tail <= 2);
 	client_stop();
-	raw_mount_stop(&mount_);
+	served_stop(&mount_);
 }
 
 static void completions_out_of_order_keep_the_queues_order(void **state)
@@ -87,7 +80,7 @@ static void completions_out_of_order_keep_the_queues_order(void **state)
 	uint64_t offs[WINDOW + 1];
 
 	(void)state;
-	start("--latency-us", "100", "--jitter-us", "3000");
+	served_start(&mount_, "--latency-us", "100", "--jitter-us", "3000", NULL);
 	client_start(FILE_BYTES, (WINDOW + 1) * PIECE, WINDOW, ".r-2.t0");
 	while (got < ROUNDS) {
 		/* Args slots are used in turn, so the next one must be free, and the queue not full. */
@@ -107,35 +100,35 @@ static void completions_out_of_order_keep_the_queues_order(void **state)
 		assert_int_equal(cqe.result, PIECE);
 		assert_int_equal(busy[cqe.index], 1);
 		for (int i = 0; i < PIECE; i++)
-			assert_int_equal(buf.base[cqe.index * PIECE + i], raw_byte_at(offs[cqe.index] + (uint64_t)i));
+			assert_int_equal(buf.base[cqe.index * PIECE + i], served_byte(offs[cqe.index] + (uint64_t)i));
 		busy[cqe.index] = 0;
 		got++;
 	}
-	assert_int_equal(raw_stat(&mount_, NULL, "violations"), 0);
+	assert_int_equal(served_stat(&mount_, NULL, "violations"), 0);
 	client_stop();
-	raw_mount_stop(&mount_);
+	served_stop(&mount_);
 }
 
 static void null_counts_and_moves_nothing(void **state)
 {
 	(void)state;
-	start("--null", "--job-mbps", "500", NULL);
+	served_start(&mount_, "--null", "--job-mbps", "500", NULL);
 	client_start(64 * KIB, 64 * KIB, 4, ".r1.t0");
 	memset(buf.base, 0xee, buf.size);
 	raw_prep(&ring, &buf, 0, ino, 60 * KIB, 64 * KIB);
 	raw_post(&ring);
 	assert_int_equal(raw_wait(&ring).result, 4 * KIB);
 	assert_int_equal(buf.base[0], 0xee);
-	assert_int_equal(raw_stat(&mount_, NULL, "bytes"), 4 * KIB);
+	assert_int_equal(served_stat(&mount_, NULL, "bytes"), 4 * KIB);
 	client_stop();
-	raw_mount_stop(&mount_);
+	served_stop(&mount_);
 }
 
 /* More jobs than workers: the rest wait for their turn, and all are done. */
 static void few_workers_serve_many_jobs(void **state)
 {
 	(void)state;
-	start("--workers", "1", "--latency-us", "200");
+	served_start(&mount_, "--workers", "1", "--latency-us", "200", NULL);
 	client_start(64 * KIB, 64 * KIB, 63, ".r1.t0");
 	for (int round = 0; round < 3; round++) {
 		for (int i = 0; i < 63; i++)
@@ -144,38 +137,38 @@ static void few_workers_serve_many_jobs(void **state)
 		for (int i = 0; i < 63; i++)
 			assert_int_equal(raw_wait(&ring).result, 1000);
 	}
-	assert_int_equal(raw_stat(&mount_, "in_flight", "now"), 0);
+	assert_int_equal(served_stat(&mount_, "in_flight", "now"), 0);
 	client_stop();
-	raw_mount_stop(&mount_);
+	served_stop(&mount_);
 }
 
 static void a_ring_dropped_in_flight_ends_quietly(void **state)
 {
 	(void)state;
-	start("--latency-us", "300000", NULL, NULL);
+	served_start(&mount_, "--latency-us", "300000", NULL);
 	client_start(64 * KIB, 64 * KIB, 4, ".r1.t0");
 	raw_prep(&ring, &buf, 0, ino, 0, 1000);
 	raw_post(&ring);
-	while (raw_stat(&mount_, "in_flight", "now") == 0)
+	while (served_stat(&mount_, "in_flight", "now") == 0)
 		usleep(1000);
 	client_stop();
-	while (raw_stat(&mount_, "in_flight", "now") != 0)
+	while (served_stat(&mount_, "in_flight", "now") != 0)
 		usleep(10000);
-	raw_mount_stop(&mount_);
+	served_stop(&mount_);
 }
 
 static void a_busy_daemon_still_ends(void **state)
 {
 	(void)state;
-	start("--hang-every", "1", "--meta-latency-us", "1000");
+	served_start(&mount_, "--hang-every", "1", "--meta-latency-us", "1000", NULL);
 	client_start(64 * KIB, 64 * KIB, 8, ".r0.t0");
 	for (int i = 0; i < 8; i++)
 		raw_prep(&ring, &buf, 0, ino, 0, 1000);
 	raw_post(&ring);
-	while (raw_stat(&mount_, "in_flight", "now") != 8)
+	while (served_stat(&mount_, "in_flight", "now") != 8)
 		usleep(1000);
 	/* With the file open, the buffer registered, and requests that never end. */
-	raw_mount_stop(&mount_);
+	served_stop(&mount_);
 	close(fd);
 	sem_close(ring.submit);
 	raw_shm_drop(&ring.shm);

@@ -17,8 +17,7 @@ enum {
 	NOBODY = 65534,
 };
 
-static const char *const options[] = {"--latency-us", "100", NULL};
-static struct raw_mount mount;
+static struct served mount;
 static struct raw_shm buf;
 static struct raw_ring ring;
 static uint64_t ino;
@@ -27,8 +26,8 @@ static int fd;
 static int group_setup(void **state)
 {
 	(void)state;
-	raw_mount_start(&mount, options);
-	raw_make_file(&mount, "file", 256 * KIB);
+	served_start(&mount, "--latency-us", "100", NULL);
+	served_file(&mount, "file", 256 * KIB);
 	fd = raw_open(&mount, "file", &ino);
 	return 0;
 }
@@ -37,7 +36,7 @@ static int group_teardown(void **state)
 {
 	(void)state;
 	close(fd);
-	raw_mount_stop(&mount);
+	served_stop(&mount);
 	return 0;
 }
 
@@ -62,7 +61,7 @@ static void assert_still_serves(void)
 	raw_prep(&r, &b, 0, ino, 3, 64 * KIB);
 	raw_post(&r);
 	assert_int_equal(raw_wait(&r).result, 64 * KIB);
-	assert_int_equal(b.base[64 * KIB - 1], raw_byte_at(3 + 64 * KIB - 1));
+	assert_int_equal(b.base[64 * KIB - 1], served_byte(3 + 64 * KIB - 1));
 	raw_ring_drop(&mount, &r);
 	assert_int_equal(raw_unregister(&mount, &b), 0);
 	raw_shm_drop(&b);
@@ -93,12 +92,12 @@ static void bad_ranges_of_the_buffer_are_invalid(void **state)
 		{0, 128 * KIB + 1}, {128 * KIB, 1},    {128 * KIB + 1, 0}, {UINT64_MAX, 1},	     {1, UINT64_MAX},
 		{0, 64 * KIB + 1},  {64 * KIB - 1, 2}, {0, 128 * KIB},	   {1ull << 63, 1ull << 63},
 	};
-	long before = raw_stat(&mount, "violations_by_kind", "range");
+	long before = served_stat(&mount, "violations_by_kind", "range");
 
 	(void)state;
 	for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++)
 		assert_int_equal(ask(cases[i].off, ino, 0, cases[i].len), -EINVAL);
-	assert_int_equal(raw_stat(&mount, "violations_by_kind", "range") - before, sizeof(cases) / sizeof(cases[0]));
+	assert_int_equal(served_stat(&mount, "violations_by_kind", "range") - before, sizeof(cases) / sizeof(cases[0]));
 	assert_int_equal(ask(64 * KIB, ino, 0, 64 * KIB), 64 * KIB);
 }
 
@@ -116,7 +115,7 @@ static void files_that_are_not_open_are_bad(void **state)
 	int fd2;
 
 	(void)state;
-	raw_make_file(&mount, "other", 100);
+	served_file(&mount, "other", 100);
 	fd2 = raw_open(&mount, "other", &other);
 	assert_int_equal(ask(0, other, 0, 100), 100);
 	close(fd2);
@@ -148,7 +147,7 @@ static void unknown_buffers_are_invalid(void **state)
 static void impossible_submissions_are_invalid(void **state)
 {
 	static const int indices[] = {-1, 9, 1000000, INT_MAX, INT_MIN};
-	long before = raw_stat(&mount, "violations_by_kind", "index");
+	long before = served_stat(&mount, "violations_by_kind", "index");
 
 	(void)state;
 	for (size_t i = 0; i < 5; i++) {
@@ -160,23 +159,23 @@ static void impossible_submissions_are_invalid(void **state)
 		raw_post(&ring);
 		assert_int_equal(raw_wait(&ring).result, -EINVAL);
 	}
-	assert_int_equal(raw_stat(&mount, "violations_by_kind", "index") - before, 5);
+	assert_int_equal(served_stat(&mount, "violations_by_kind", "index") - before, 5);
 }
 
 static void assert_refused(const char *kind, long before)
 {
 	raw_post(&ring);
 	assert_true(raw_quiet(&ring));
-	assert_int_equal(raw_stat(&mount, "violations_by_kind", kind), before + 1);
+	assert_int_equal(served_stat(&mount, "violations_by_kind", kind), before + 1);
 	/* For good: honest values come too late. */
 	raw_post(&ring);
 	assert_true(raw_quiet(&ring));
-	assert_int_equal(raw_stat(&mount, "violations_by_kind", kind), before + 1);
+	assert_int_equal(served_stat(&mount, "violations_by_kind", kind), before + 1);
 }
 
 static void a_garbage_head_ends_the_ring(void **state)
 {
-	long before = raw_stat(&mount, "violations_by_kind", "header");
+	long before = served_stat(&mount, "violations_by_kind", "header");
 
 	(void)state;
 	raw_prep(&ring, &buf, 0, ino, 0, 10);
@@ -186,14 +185,14 @@ static void a_garbage_head_ends_the_ring(void **state)
 
 static void a_negative_tail_ends_the_ring(void **state)
 {
-	long before = raw_stat(&mount, "violations_by_kind", "header");
+	long before = served_stat(&mount, "violations_by_kind", "header");
 
 	(void)state;
 	raw_prep(&ring, &buf, 0, ino, 0, 10);
 	ring.header->cqe_tail = -1;
 	raw_post(&ring);
 	usleep(200000);
-	assert_int_equal(raw_stat(&mount, "violations_by_kind", "header"), before + 1);
+	assert_int_equal(served_stat(&mount, "violations_by_kind", "header"), before + 1);
 	ring.header->cqe_tail = 0;
 	assert_refused("header", before);
 }
@@ -217,7 +216,7 @@ static void overwritten_daemon_indices_do_not_matter(void **state)
 static void a_truncated_ring_is_refused(void **state)
 {
 	struct raw_ring victim;
-	long before = raw_stat(&mount, "violations_by_kind", "memory");
+	long before = served_stat(&mount, "violations_by_kind", "memory");
 
 	(void)state;
 	assert_int_equal(raw_ring_make(&mount, &victim, 64, ".r1.t0"), 0);
@@ -225,7 +224,7 @@ static void a_truncated_ring_is_refused(void **state)
 	assert_int_equal(truncate(victim.shm.name, 0), 0);
 	raw_post(&victim);
 	usleep(200000);
-	assert_int_equal(raw_stat(&mount, "violations_by_kind", "memory"), before + 1);
+	assert_int_equal(served_stat(&mount, "violations_by_kind", "memory"), before + 1);
 	raw_unregister(&mount, &victim.shm);
 	sem_close(victim.submit);
 	raw_shm_drop(&victim.shm);
@@ -306,7 +305,7 @@ static void a_ring_of_absurd_size_is_refused(void **state)
 static void more_than_the_ring_holds_is_counted(void **state)
 {
 	struct raw_ring r;
-	long before = raw_stat(&mount, "violations_by_kind", "overrun");
+	long before = served_stat(&mount, "violations_by_kind", "overrun");
 
 	(void)state;
 	assert_int_equal(raw_ring_make(&mount, &r, 4, ".r0.t0"), 0);
@@ -316,7 +315,7 @@ static void more_than_the_ring_holds_is_counted(void **state)
 		raw_post(&r);
 		usleep(200000);
 	}
-	assert_true(raw_stat(&mount, "violations_by_kind", "overrun") > before);
+	assert_true(served_stat(&mount, "violations_by_kind", "overrun") > before);
 	for (int i = 0; i < 4; i++)
 		assert_int_equal(raw_wait(&r).result, 10);
 	/* Room again: the post after reaping gets the rest going. */

@@ -22,14 +22,7 @@ enum {
 	MIB = 1024 * KIB,
 };
 
-static struct raw_mount mount_;
-
-static void start(const char *a, const char *b, const char *c, const char *d)
-{
-	const char *const options[] = {a, b, c, d, NULL};
-
-	raw_mount_start(&mount_, options);
-}
+static struct served mount_;
 
 static int open_iovs(void)
 {
@@ -46,12 +39,12 @@ static int open_iovs(void)
 static void wait_for_registrations(long iovs, long rings)
 {
 	for (int i = 0; i < 500; i++) {
-		if (raw_stat(&mount_, NULL, "iovs") == iovs && raw_stat(&mount_, NULL, "rings") == rings)
+		if (served_stat(&mount_, NULL, "iovs") == iovs && served_stat(&mount_, NULL, "rings") == rings)
 			return;
 		usleep(10000);
 	}
-	fail_msg("registrations: %ld buffers, %ld rings", raw_stat(&mount_, NULL, "iovs"),
-		 raw_stat(&mount_, NULL, "rings"));
+	fail_msg("registrations: %ld buffers, %ld rings", served_stat(&mount_, NULL, "iovs"),
+		 served_stat(&mount_, NULL, "rings"));
 }
 
 /* ---------------------------------------------------------------- clients */
@@ -63,7 +56,7 @@ static void a_killed_client_leaves_no_registration(void **state)
 	pid_t pid;
 
 	(void)state;
-	start(NULL, NULL, NULL, NULL);
+	served_start(&mount_, NULL);
 	assert_int_equal(pipe(ends), 0);
 	pid = fork();
 	if (pid == 0) {
@@ -81,14 +74,14 @@ static void a_killed_client_leaves_no_registration(void **state)
 		pause();
 	}
 	assert_int_equal(read(ends[0], &byte, 1), 1);
-	assert_int_equal(raw_stat(&mount_, NULL, "iovs"), 1);
-	assert_int_equal(raw_stat(&mount_, NULL, "rings"), 1);
+	assert_int_equal(served_stat(&mount_, NULL, "iovs"), 1);
+	assert_int_equal(served_stat(&mount_, NULL, "rings"), 1);
 	kill(pid, SIGKILL);
 	waitpid(pid, NULL, 0);
 	wait_for_registrations(0, 0);
 	close(ends[0]);
 	close(ends[1]);
-	raw_mount_stop(&mount_);
+	served_stop(&mount_);
 }
 
 static void *register_on_a_thread(void *arg)
@@ -110,19 +103,19 @@ static void closing_the_directory_takes_its_threads_registrations_alone(void **s
 	int dir, mine;
 
 	(void)state;
-	start(NULL, NULL, NULL, NULL);
+	served_start(&mount_, NULL);
 	mine = open_iovs();
 	raw_shm_make(&buf, 4096);
 	assert_int_equal(raw_register(&mount_, &buf, ""), 0);
 	assert_int_equal(pthread_create(&thread, NULL, register_on_a_thread, &dir), 0);
 	pthread_join(thread, NULL);
-	assert_int_equal(raw_stat(&mount_, NULL, "iovs"), 2);
+	assert_int_equal(served_stat(&mount_, NULL, "iovs"), 2);
 	close(dir);
 	wait_for_registrations(1, 0);
 	close(mine);
 	wait_for_registrations(0, 0);
 	raw_shm_drop(&buf);
-	raw_mount_stop(&mount_);
+	served_stop(&mount_);
 }
 
 static void keys_are_listed_to_their_user(void **state)
@@ -133,7 +126,7 @@ static void keys_are_listed_to_their_user(void **state)
 	DIR *dir;
 
 	(void)state;
-	start(NULL, NULL, NULL, NULL);
+	served_start(&mount_, NULL);
 	raw_shm_make(&buf, 4096);
 	assert_int_equal(raw_register(&mount_, &buf, ".b4096"), 0);
 	dir = fdopendir(open_iovs());
@@ -145,7 +138,7 @@ static void keys_are_listed_to_their_user(void **state)
 	assert_int_equal(fixed, 3);
 	assert_int_equal(own, 1);
 	raw_shm_drop(&buf);
-	raw_mount_stop(&mount_);
+	served_stop(&mount_);
 }
 
 /* ---------------------------------------------------------------- files */
@@ -156,8 +149,8 @@ static void files_can_be_made_and_changed(void **state)
 
 	(void)state;
 	/* Through the link too, and with held back answers: the same bytes. */
-	start("--latency-us", "100", "--meta-latency-us", "200");
-	raw_make_file(&mount_, "big", 3 * MIB + 5);
+	served_start(&mount_, "--latency-us", "100", "--meta-latency-us", "200", NULL);
+	served_file(&mount_, "big", 3 * MIB + 5);
 	snprintf(command, sizeof(command),
 		 "set -e; b='%s'; m='%s'\n"
 		 "cmp \"$b/big\" \"$m/big\"\n"
@@ -175,7 +168,7 @@ static void files_can_be_made_and_changed(void **state)
 		 "test -d \"$m/3fs-virt\"; ! ls \"$m\" | grep -q 3fs-virt; ! mkdir \"$m/3fs-virt\" 2>/dev/null\n",
 		 mount_.backing, mount_.path);
 	assert_int_equal(system(command), 0);
-	raw_mount_stop(&mount_);
+	served_stop(&mount_);
 }
 
 static void many_files_in_a_directory_are_all_listed(void **state)
@@ -185,7 +178,7 @@ static void many_files_in_a_directory_are_all_listed(void **state)
 	DIR *dir;
 
 	(void)state;
-	start(NULL, NULL, NULL, NULL);
+	served_start(&mount_, NULL);
 	for (int i = 0; i < FILES; i++) {
 		char path[160];
 
@@ -197,7 +190,7 @@ static void many_files_in_a_directory_are_all_listed(void **state)
 		seen++;
 	assert_int_equal(seen, FILES + 2);
 	closedir(dir);
-	raw_mount_stop(&mount_);
+	served_stop(&mount_);
 }
 
 static void a_read_only_mount_changes_nothing(void **state)
@@ -207,8 +200,8 @@ static void a_read_only_mount_changes_nothing(void **state)
 	int dir;
 
 	(void)state;
-	start("-o", "ro", NULL, NULL);
-	raw_make_file(&mount_, "file", 100);
+	served_start(&mount_, "-o", "ro", NULL);
+	served_file(&mount_, "file", 100);
 	snprintf(path, sizeof(path), "%s/file", mount_.path);
 	assert_int_equal(unlink(path), -1);
 	assert_int_equal(errno, EROFS);
@@ -224,7 +217,7 @@ static void a_read_only_mount_changes_nothing(void **state)
 	close(dir);
 	wait_for_registrations(0, 0);
 	raw_shm_drop(&buf);
-	raw_mount_stop(&mount_);
+	served_stop(&mount_);
 }
 
 /* ---------------------------------------------------------------- the daemon */
@@ -258,7 +251,7 @@ static void a_start_that_fails_says_why(void **state)
 	assert_non_null(strstr(text, "/nonexistent-mount: No such file"));
 	assert_int_not_equal(run_daemon("--workers 0 /tmp /tmp", text, sizeof(text)), 0);
 	assert_non_null(strstr(text, "--workers"));
-	start(NULL, NULL, NULL, NULL);
+	served_start(&mount_, NULL);
 	snprintf(arguments, sizeof(arguments), "'%s' '%s'", mount_.backing, mount_.path);
 	assert_int_not_equal(run_daemon(arguments, text, sizeof(text)), 0);
 	assert_non_null(strstr(text, "mounted here already"));
@@ -267,7 +260,7 @@ static void a_start_that_fails_says_why(void **state)
 	snprintf(arguments, sizeof(arguments), "'%s' '%s/inner'", mount_.backing, mount_.backing);
 	assert_int_not_equal(run_daemon(arguments, text, sizeof(text)), 0);
 	assert_non_null(strstr(text, "so that the mount would contain itself"));
-	raw_mount_stop(&mount_);
+	served_stop(&mount_);
 }
 
 static int semaphores_of(pid_t pid)
@@ -299,7 +292,7 @@ static void a_killed_daemons_mount_is_explained_and_its_semaphores_swept(void **
 	pid_t dead;
 
 	(void)state;
-	start(NULL, NULL, NULL, NULL);
+	served_start(&mount_, NULL);
 	dead = mount_.pid;
 	kill(dead, SIGKILL);
 	waitpid(dead, NULL, 0);
@@ -311,7 +304,7 @@ static void a_killed_daemons_mount_is_explained_and_its_semaphores_swept(void **
 	/* It returns when the mount works. */
 	assert_int_equal(run_daemon(arguments, text, sizeof(text)), 0);
 	assert_string_equal(text, "");
-	raw_make_file(&mount_, "file", 100);
+	served_file(&mount_, "file", 100);
 	close(raw_open(&mount_, "file", &ino));
 	assert_int_equal(semaphores_of(dead), 0);
 	/* Unmounted by somebody else, it ends. */
@@ -356,7 +349,7 @@ static void a_daemon_whose_starter_is_gone_leaves_nothing(void **state)
 	(void)state;
 	/* Asking for its directory takes the starting daemon long enough for the starter to be gone before it is
 	 * ready. */
-	start("--meta-latency-us", "500000", "--attr-timeout-s", "0");
+	served_start(&mount_, "--meta-latency-us", "500000", "--attr-timeout-s", "0", NULL);
 	snprintf(path, sizeof(path), "%s/second", mount_.dir);
 	assert_int_equal(mkdir(path, 0755), 0);
 	prctl(PR_SET_CHILD_SUBREAPER, 1);
@@ -366,7 +359,7 @@ static void a_daemon_whose_starter_is_gone_leaves_nothing(void **state)
 	prctl(PR_SET_CHILD_SUBREAPER, 0);
 	assert_int_equal(statvfs(path, &fs), 0);
 	assert_int_equal(semaphores_of(daemon), 0);
-	raw_mount_stop(&mount_);
+	served_stop(&mount_);
 }
 
 int main(void)

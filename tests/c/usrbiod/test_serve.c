@@ -17,16 +17,15 @@ enum {
 };
 
 /* Small chunks, so that ordinary sizes cross their bounds. */
-static const char *const options[] = {"--chunk-kb", "64", NULL};
-static struct raw_mount mount;
+static struct served mount;
 static int fd;
 static uint64_t ino;
 
 static int setup(void **state)
 {
 	(void)state;
-	raw_mount_start(&mount, options);
-	raw_make_file(&mount, "file", FILE_BYTES);
+	served_start(&mount, "--chunk-kb", "64", NULL);
+	served_file(&mount, "file", FILE_BYTES);
 	fd = raw_open(&mount, "file", &ino);
 	return 0;
 }
@@ -34,11 +33,11 @@ static int setup(void **state)
 static int teardown(void **state)
 {
 	(void)state;
-	assert_int_equal(raw_stat(&mount, NULL, "violations"), 0);
-	assert_int_equal(raw_stat(&mount, NULL, "iovs"), 0);
-	assert_int_equal(raw_stat(&mount, NULL, "rings"), 0);
+	assert_int_equal(served_stat(&mount, NULL, "violations"), 0);
+	assert_int_equal(served_stat(&mount, NULL, "iovs"), 0);
+	assert_int_equal(served_stat(&mount, NULL, "rings"), 0);
 	close(fd);
-	raw_mount_stop(&mount);
+	served_stop(&mount);
 	return 0;
 }
 
@@ -57,7 +56,7 @@ static void buffer_drop(struct raw_shm *buf)
 static void assert_bytes(const uint8_t *got, uint64_t off, size_t len)
 {
 	for (size_t i = 0; i < len; i++) {
-		if (got[i] != raw_byte_at(off + i))
+		if (got[i] != served_byte(off + i))
 			fail_msg("byte %zu of the file is wrong", (size_t)off + i);
 	}
 }
@@ -138,7 +137,7 @@ static void a_positive_depth_waits_for_exactly_that_many(void **state)
 {
 	struct raw_shm buf;
 	struct raw_ring ring;
-	long batches = raw_stat(&mount, NULL, "batches");
+	long batches = served_stat(&mount, NULL, "batches");
 
 	(void)state;
 	buffer_make(&buf, 64 * KIB);
@@ -150,7 +149,7 @@ static void a_positive_depth_waits_for_exactly_that_many(void **state)
 	raw_post(&ring);
 	wait_many(&ring, 4);
 	assert_true(raw_quiet(&ring));
-	assert_int_equal(raw_stat(&mount, NULL, "batches"), batches + 1);
+	assert_int_equal(served_stat(&mount, NULL, "batches"), batches + 1);
 	raw_ring_drop(&mount, &ring);
 	buffer_drop(&buf);
 }
@@ -159,7 +158,7 @@ static void depth_zero_takes_all_that_is_queued_as_one_batch(void **state)
 {
 	struct raw_shm buf;
 	struct raw_ring ring;
-	long batches = raw_stat(&mount, NULL, "batches");
+	long batches = served_stat(&mount, NULL, "batches");
 	int posts;
 
 	(void)state;
@@ -168,7 +167,7 @@ static void depth_zero_takes_all_that_is_queued_as_one_batch(void **state)
 	prep_many(&ring, &buf, 7);
 	raw_post(&ring);
 	wait_many(&ring, 7);
-	assert_int_equal(raw_stat(&mount, NULL, "batches"), batches + 1);
+	assert_int_equal(served_stat(&mount, NULL, "batches"), batches + 1);
 	/* One post for the batch, and raw_wait() may have taken it. */
 	sem_getvalue(ring.completed, &posts);
 	assert_true(posts <= 1);
@@ -180,7 +179,7 @@ static void a_negative_depth_takes_no_more_than_that_many(void **state)
 {
 	struct raw_shm buf;
 	struct raw_ring ring;
-	long batches = raw_stat(&mount, NULL, "batches");
+	long batches = served_stat(&mount, NULL, "batches");
 
 	(void)state;
 	buffer_make(&buf, 64 * KIB);
@@ -188,7 +187,7 @@ static void a_negative_depth_takes_no_more_than_that_many(void **state)
 	prep_many(&ring, &buf, 7);
 	raw_post(&ring);
 	wait_many(&ring, 7);
-	assert_int_equal(raw_stat(&mount, NULL, "batches"), batches + 3);
+	assert_int_equal(served_stat(&mount, NULL, "batches"), batches + 3);
 	raw_ring_drop(&mount, &ring);
 	buffer_drop(&buf);
 }
@@ -357,7 +356,7 @@ static void ioctls_link_files_and_punch_holes(void **state)
 	(void)state;
 	assert_int_equal(stat(mount.path, &st), 0);
 	link.parent = st.st_ino;
-	raw_make_file(&mount, "to-link", 12 * KIB);
+	served_file(&mount, "to-link", 12 * KIB);
 	snprintf(path, sizeof(path), "%s/to-link", mount.path);
 	out = open(path, O_RDWR);
 	assert_true(out >= 0);

@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "served.h"
 
+#include <errno.h>
 #include <fcntl.h>
-#include <setjmp.h>
 #include <signal.h>
-#include <stdarg.h>
+#include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -14,9 +14,9 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-#include <cmocka.h>
+#include "cm.h"
 
-enum { LOOK_MS = 10, LOOKS = 60000 / LOOK_MS };
+enum { LOOK_MS = 10, LOOKS = 60000 / LOOK_MS, MAX_OPTIONS = 24 };
 
 void patience(struct patience *p)
 {
@@ -26,54 +26,68 @@ void patience(struct patience *p)
 
 /* NOLINTBEGIN(concurrency-mt-unsafe): these tests have one thread when they start and stop a daemon */
 
-static void run_daemon(const struct served *s, const char *option, const char *value)
+/* `options` has room for all that the daemon is called with. */
+static void run_daemon(const struct served *s, const char **options, int n)
 {
-	const char *argv[10] = {getenv("USRBIOD"), "-f", "--stats", s->stats};
-	int n = 4;
-
-	if (option)
-		argv[n++] = option;
-	if (value)
-		argv[n++] = value;
-	argv[n++] = s->backing;
-	argv[n] = s->mount;
+	options[n++] = s->backing;
+	options[n++] = s->path;
+	options[n] = NULL;
 	/* When a test fails, its daemon ends with it. */
 	prctl(PR_SET_PDEATHSIG, SIGTERM);
-	if (argv[0])
-		execv(argv[0], (char *const *)argv);
+	if (options[0])
+		execv(options[0], (char *const *)options);
 	_exit(127);
 }
 
-static void spawn(struct served *s, const char *option, const char *value)
+static bool is_mounted(const struct served *s)
 {
-	struct patience p = {0};
 	char virt[128];
 
-	snprintf(virt, sizeof(virt), "%s/3fs-virt/iovs", s->mount);
+	snprintf(virt, sizeof(virt), "%s/3fs-virt/iovs", s->path);
+	return access(virt, F_OK) == 0;
+}
+
+static void spawn(struct served *s, va_list options)
+{
+	const char *argv[MAX_OPTIONS] = {getenv("USRBIOD"), "-f", "--stats", s->stats};
+	struct patience p = {0};
+	int n = 4;
+
+	while (n < MAX_OPTIONS - 3 && (argv[n] = va_arg(options, const char *)) != NULL)
+		n++;
 	s->pid = fork();
 	if (s->pid == 0)
-		run_daemon(s, option, value);
-	while (access(virt, F_OK) < 0) {
+		run_daemon(s, argv, n);
+	while (!is_mounted(s)) {
 		assert_int_equal(waitpid(s->pid, NULL, WNOHANG), 0);
 		patience(&p);
 	}
 }
 
-void served_start(struct served *s, const char *option, const char *value)
+void served_start(struct served *s, ...)
 {
-	snprintf(s->dir, sizeof(s->dir), "/tmp/usrbio-test-XXXXXX");
+	va_list options;
+
+	snprintf(s->dir, sizeof(s->dir), "/tmp/usrbiod-test-XXXXXX");
 	assert_non_null(mkdtemp(s->dir));
 	snprintf(s->backing, sizeof(s->backing), "%s/backing", s->dir);
-	snprintf(s->mount, sizeof(s->mount), "%s/mount \303\274", s->dir);
+	snprintf(s->path, sizeof(s->path), "%s/mount \303\274", s->dir);
 	snprintf(s->stats, sizeof(s->stats), "%s/stats", s->dir);
 	assert_int_equal(mkdir(s->backing, 0755), 0);
-	assert_int_equal(mkdir(s->mount, 0755), 0);
-	spawn(s, option, value);
+	assert_int_equal(mkdir(s->path, 0755), 0);
+	assert_int_equal(chmod(s->dir, 0755), 0); /* other users look in */
+	va_start(options, s);
+	spawn(s, options);
+	va_end(options);
 }
 
-void served_restart(struct served *s)
+void served_restart(struct served *s, ...)
 {
-	spawn(s, NULL, NULL);
+	va_list options;
+
+	va_start(options, s);
+	spawn(s, options);
+	va_end(options);
 }
 
 /* A daemon that was killed leaves its three semaphores; their names hold its pid. */
@@ -89,7 +103,7 @@ void served_kill(struct served *s)
 {
 	kill(s->pid, SIGKILL);
 	assert_int_equal(waitpid(s->pid, NULL, 0), s->pid);
-	assert_int_equal(umount2(s->mount, MNT_DETACH), 0);
+	assert_int_equal(umount2(s->path, MNT_DETACH), 0);
 	remove_semaphores(s->pid);
 }
 
@@ -102,6 +116,14 @@ void served_pause(struct served *s)
 	assert_true(WIFSTOPPED(status));
 }
 
+static void assert_no_semaphores(pid_t pid)
+{
+	char command[128];
+
+	snprintf(command, sizeof(command), "test -z \"$(ls /dev/shm | grep -- 'usrbiod-[0-9]*-%d-')\"", (int)pid);
+	assert_int_equal(system(command), 0);
+}
+
 void served_stop(struct served *s)
 {
 	char command[96];
@@ -110,15 +132,17 @@ void served_stop(struct served *s)
 	assert_int_equal(kill(s->pid, SIGTERM), 0);
 	assert_int_equal(waitpid(s->pid, &status, 0), s->pid);
 	assert_int_equal(status, 0);
+	assert_false(is_mounted(s));
+	assert_no_semaphores(s->pid);
 	snprintf(command, sizeof(command), "rm -r '%s'", s->dir);
 	assert_int_equal(system(command), 0);
 }
 
-long served_stat(struct served *s, const char *key)
+long served_stat(struct served *s, const char *section, const char *key)
 {
 	struct patience p = {0};
-	char text[4096] = "", quoted[64];
-	const char *at;
+	char text[8192] = "", quoted[64];
+	const char *at = text;
 	FILE *f;
 
 	/* It appears whole, by rename. */
@@ -128,8 +152,13 @@ long served_stat(struct served *s, const char *key)
 		patience(&p);
 	assert_true(fread(text, 1, sizeof(text) - 1, f) > 0);
 	fclose(f);
+	if (section) {
+		snprintf(quoted, sizeof(quoted), "\"%s\": {", section);
+		at = strstr(at, quoted);
+		assert_non_null(at);
+	}
 	snprintf(quoted, sizeof(quoted), "\"%s\":", key);
-	at = strstr(text, quoted);
+	at = strstr(at, quoted);
 	assert_non_null(at);
 	return strtol(at + strlen(quoted), NULL, 10);
 }
@@ -138,7 +167,7 @@ void served_wait_until_empty(struct served *s)
 {
 	struct patience p = {0};
 
-	while (served_stat(s, "iovs") != 0 || served_stat(s, "rings") != 0)
+	while (served_stat(s, NULL, "iovs") != 0 || served_stat(s, NULL, "rings") != 0)
 		patience(&p);
 }
 
@@ -163,7 +192,7 @@ const char *served_file(struct served *s, const char *name, size_t size)
 	assert_int_equal(fwrite(bytes, 1, size, f), size);
 	assert_int_equal(fclose(f), 0);
 	free(bytes);
-	snprintf(path, sizeof(path), "%s/%s", s->mount, name);
+	snprintf(path, sizeof(path), "%s/%s", s->path, name);
 	return path;
 }
 

@@ -3,7 +3,6 @@
 #ifndef TEST_SERVED_H
 #define TEST_SERVED_H
 
-#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 #include <sys/types.h>
@@ -11,24 +10,24 @@
 struct served {
 	char dir[40];
 	char backing[64];
-	char mount[64]; /* with a space and a letter beyond ASCII in it */
+	char path[64]; /* of the mount, with a space and a letter beyond ASCII in it */
 	char stats[64];
 	pid_t pid;
 };
 
-/* Starts $USRBIOD, with one more option or NULL, and waits until the mount works. */
-void served_start(struct served *s, const char *option, const char *value);
-/* Starts it again on the same mount point, after served_kill(). */
-void served_restart(struct served *s);
+/* Starts $USRBIOD with these options (strings, then NULL), and waits until the mount works. */
+__attribute__((sentinel)) void served_start(struct served *s, ...);
+/* Starts one again on the same mount point, after served_kill(). */
+__attribute__((sentinel)) void served_restart(struct served *s, ...);
 /* Kills it outright, as a crash would, and takes the dead mount away. */
 void served_kill(struct served *s);
 /* Stops all its threads, as a daemon that hangs; returns when they stand. SIGCONT wakes it. */
 void served_pause(struct served *s);
-/* Asks it to end, which must go well, and removes everything. */
+/* Asks it to end, which must go well and leave neither mount nor semaphores, and removes everything. */
 void served_stop(struct served *s);
 
-/* What the daemon counts: "iovs", "rings", "violations", "requests". */
-long served_stat(struct served *s, const char *key);
+/* A number of the daemon's statistics, asked for now: `key` as in the JSON, below `section` unless that is NULL. */
+long served_stat(struct served *s, const char *section, const char *key);
 /* Waits until the daemon has neither buffers nor rings. */
 void served_wait_until_empty(struct served *s);
 
