@@ -54,7 +54,7 @@ static void write_stats(struct usrbiod *d)
 
 	if (!d->options.stats_path)
 		return;
-	rc = report_write(&d->stats, &d->storage.faults, d->options.stats_path);
+	rc = report_write(&d->stats, &d->storage, d->options.stats_path);
 	if (rc)
 		fprintf(stderr, "usrbiod: %s: %s\n", d->options.stats_path, strerror(-rc));
 }

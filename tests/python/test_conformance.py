@@ -234,6 +234,33 @@ def test_files_beside_the_mount(way: Way, make: Make, module_mount: Mount, scrat
         assert caught.value.errno == errno.ENOTSUP
 
 
+# ------------------------------------------------------------------ stricter and narrower daemons
+
+
+@pytest.mark.parametrize("way", [WAYS[name] for name in USRBIO], ids=USRBIO)
+def test_keys_that_the_next_3fs_takes_too(make: Make, serve: Callable[..., Mount], data: bytes) -> None:
+    mount = serve("--strict-keys")
+    reader, target = make(mount), Target(SIZE)
+    assert reader.read_chunked(mount.write("data", data), target.address, 0, SIZE) == SIZE
+    target.check(data)
+    stats = mount.daemon.stats()
+    assert stats["violations"] == 0
+    assert stats["bytes"] >= SIZE
+
+
+@pytest.mark.parametrize("way", [WAYS[name] for name in USRBIO], ids=USRBIO)
+def test_a_daemon_with_the_limits_of_3fs(make: Make, serve: Callable[..., Mount], data: bytes) -> None:
+    limits = ("--host-limit", "4", "--server-limit", "1", "--servers", "8")
+    mount = serve("--latency-us", "1000", "--chunk-kb", "64", *limits)
+    reader, target = make(mount), Target(SIZE)
+    assert reader.read_chunked(mount.write("data", data), target.address, 0, SIZE) == SIZE
+    target.check(data)
+    storage = mount.daemon.stats()["storage"]
+    assert storage["waited"] > 0
+    assert storage["in_flight_max"] <= 4
+    assert storage["server_max"] == 1
+
+
 # ------------------------------------------------------------------ arguments
 
 

@@ -137,14 +137,12 @@ void file_release(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
 
 void file_read(fuse_req_t req, fuse_ino_t ino, size_t size, off_t off, struct fuse_file_info *fi)
 {
-	(void)ino;
-	fileio_read(fs_begin(req, OP_READ), req, (int)fi->fh, size, off);
+	fileio_read(fs_begin(req, OP_READ), req, ino, (int)fi->fh, size, off);
 }
 
 void file_write_buf(fuse_req_t req, fuse_ino_t ino, struct fuse_bufvec *in, off_t off, struct fuse_file_info *fi)
 {
-	(void)ino;
-	fileio_write(fs_begin(req, OP_WRITE), req, (int)fi->fh, in, off);
+	fileio_write(fs_begin(req, OP_WRITE), req, ino, (int)fi->fh, in, off);
 }
 
 void file_fsync(fuse_req_t req, fuse_ino_t ino, int datasync, struct fuse_file_info *fi)

@@ -63,7 +63,7 @@ static void send_read(struct fs *fs, fuse_req_t req, int fd, size_t size, off_t 
 
 static void io_free(struct fileio *io)
 {
-	free(io->transfer.pieces);
+	transfer_release(&io->transfer);
 	free(io);
 }
 
@@ -86,37 +86,37 @@ static void time_passed(struct transfer *x)
 		finish(&io->task);
 }
 
-static void drop(struct timer_event *ev)
+static void drop(struct transfer *x)
 {
-	struct fileio *io = (struct fileio *)ev;
+	struct fileio *io = (struct fileio *)x;
 
 	fuse_reply_none(io->req);
 	io_free(io);
 }
 
-/* Answers when `size` bytes have passed the link. Takes over its argument's content. */
-static void answer_in_time(const struct fileio *what, size_t bytes)
+/* Answers when `bytes` of the file have passed the link. Takes over its argument's content. */
+static void answer_in_time(const struct fileio *what, fuse_ino_t ino, size_t bytes)
 {
-	struct fs *fs = what->fs;
-	uint64_t chunk = fs->storage->chunk_bytes;
+	struct storage *storage = what->fs->storage;
 	struct fileio *io = malloc(sizeof(*io));
-	struct piece *pieces = calloc((size_t)transfer_pieces((uint64_t)what->off, bytes, chunk), sizeof(*pieces));
 
-	if (!io || !pieces) {
-		free(io);
-		free(pieces);
+	if (!io) {
 		fuse_reply_err(what->req, ENOMEM);
 		return;
 	}
 	*io = *what;
 	io->task.run = finish;
-	io->transfer =
-		(struct transfer){.event.drop = drop, .storage = fs->storage, .pieces = pieces, .done = time_passed};
-	transfer_cut(&io->transfer, (uint64_t)what->off, bytes, chunk, 0, 0);
+	io->transfer = (struct transfer){.storage = storage, .done = time_passed, .drop = drop};
+	if (transfer_reserve(&io->transfer, transfer_pieces(storage, (uint64_t)io->off, bytes))) {
+		fuse_reply_err(io->req, ENOMEM);
+		io_free(io);
+		return;
+	}
+	transfer_cut(&io->transfer, ino, (uint64_t)io->off, bytes, 0, 0);
 	transfer_start(&io->transfer);
 }
 
-void fileio_read(struct fs *fs, fuse_req_t req, int fd, size_t size, off_t off)
+void fileio_read(struct fs *fs, fuse_req_t req, fuse_ino_t ino, int fd, size_t size, off_t off)
 {
 	size_t bytes = size;
 	struct stat st;
@@ -127,10 +127,10 @@ void fileio_read(struct fs *fs, fuse_req_t req, int fd, size_t size, off_t off)
 	}
 	if (fstat(fd, &st) == 0 && off + (off_t)size > st.st_size)
 		bytes = off < st.st_size ? (size_t)(st.st_size - off) : 0;
-	answer_in_time(&(struct fileio){.fs = fs, .req = req, .fd = fd, .size = size, .off = off}, bytes);
+	answer_in_time(&(struct fileio){.fs = fs, .req = req, .fd = fd, .size = size, .off = off}, ino, bytes);
 }
 
-void fileio_write(struct fs *fs, fuse_req_t req, int fd, struct fuse_bufvec *in, off_t off)
+void fileio_write(struct fs *fs, fuse_req_t req, fuse_ino_t ino, int fd, struct fuse_bufvec *in, off_t off)
 {
 	struct fuse_bufvec out = FUSE_BUFVEC_INIT(fuse_buf_size(in));
 	ssize_t written;
@@ -146,5 +146,5 @@ void fileio_write(struct fs *fs, fuse_req_t req, int fd, struct fuse_bufvec *in,
 	else
 		answer_in_time(
 			&(struct fileio){.fs = fs, .req = req, .is_write = true, .size = (size_t)written, .off = off},
-			(size_t)written);
+			ino, (size_t)written);
 }

@@ -7,7 +7,7 @@
 
 /* Before the first read. 0 or a negative errno. */
 int fileio_init(void);
-void fileio_read(struct fs *fs, fuse_req_t req, int fd, size_t size, off_t off);
-void fileio_write(struct fs *fs, fuse_req_t req, int fd, struct fuse_bufvec *in, off_t off);
+void fileio_read(struct fs *fs, fuse_req_t req, fuse_ino_t ino, int fd, size_t size, off_t off);
+void fileio_write(struct fs *fs, fuse_req_t req, fuse_ino_t ino, int fd, struct fuse_bufvec *in, off_t off);
 
 #endif

@@ -19,6 +19,7 @@
 struct fs_config {
 	const char *cluster;
 	bool read_only;
+	bool strict_keys;
 	double attr_timeout_s; /* for so long the kernel keeps names and attributes */
 	uint64_t meta_latency_ns;
 };

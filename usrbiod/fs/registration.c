@@ -28,7 +28,7 @@ static int serve(struct fs *fs, struct iov *iov)
 
 int registration_add(struct fs *fs, const char *name, const char *target, const struct caller *caller, struct iov **out)
 {
-	int rc = iov_new(name, target, caller, out);
+	int rc = iov_new(name, fs->config.strict_keys, target, caller, out);
 
 	if (rc == 0)
 		rc = serve(fs, *out);

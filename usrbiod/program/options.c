@@ -45,6 +45,12 @@ static const struct row rows[] = {
 	 "one job gets at most N MB a second (0: no limit)"},
 	{"chunk-kb", 0, KIND_NUMBER, FIELD(chunk_kb), 4, 1048576, "N",
 	 "requests are split at multiples of N KiB of the file; st_blksize (1024)"},
+	{"host-limit", 0, KIND_NUMBER, FIELD(host_limit), 0, 1000000, "N",
+	 "N storage requests at a time for the whole mount (0: no limit; 3FS: 32)"},
+	{"server-limit", 0, KIND_NUMBER, FIELD(server_limit), 0, 1000000, "N",
+	 "N storage requests at a time for each server (0: no limit; 3FS: 8)"},
+	{"servers", 0, KIND_NUMBER, FIELD(servers), 1, 1000, "N",
+	 "with a limit: chunks are striped over N servers (16)"},
 	{"null", 0, KIND_FLAG, FIELD(null), 0, 0, NULL, "ring requests complete in simulated time and move no data"},
 	{"meta-latency-us", 0, KIND_NUMBER, FIELD(meta_latency_us), 0, HOUR_US, "N",
 	 "each metadata operation waits N microseconds (0)"},
@@ -57,6 +63,8 @@ static const struct row rows[] = {
 	 "each Nth request never completes (0: none)"},
 	{"short-every", 0, KIND_NUMBER, FIELD(short_every), 0, ANY_COUNT, "N",
 	 "each Nth request comes back with half of its bytes (0: none)"},
+	{"strict-keys", 0, KIND_FLAG, FIELD(strict_keys), 0, 0, NULL,
+	 "refuse keys that only later versions of 3FS refuse: a negative io_depth"},
 	{"cluster", 0, KIND_TEXT, FIELD(cluster), 0, 0, "NAME", "the mount's source is hf3fs.NAME (local)"},
 	{"stats", 0, KIND_TEXT, FIELD(stats_path), 0, 0, "PATH",
 	 "write statistics (JSON) there on SIGUSR1 and at exit; - = stdout"},
@@ -153,7 +161,28 @@ static bool cluster_is_fine(const char *name)
 	return len > 0 && len < 32 && !name[len];
 }
 
-static int check(const struct options *o)
+/* Storage requests that take no time are never two at once. */
+static int check_limits(struct options *o)
+{
+	bool limited = o->host_limit || o->server_limit;
+
+	if (limited && !o->latency_us && !o->jitter_us && !o->bandwidth_mbps && !o->job_mbps) {
+		fprintf(stderr,
+			"usrbiod: --%s: storage requests take no time here; give them some with --latency-us,"
+			" --bandwidth-mbps or --job-mbps\n",
+			o->host_limit ? "host-limit" : "server-limit");
+		return -EINVAL;
+	}
+	if (o->servers && !limited) {
+		fprintf(stderr, "usrbiod: --servers: only with --host-limit or --server-limit\n");
+		return -EINVAL;
+	}
+	if (!o->servers)
+		o->servers = 16;
+	return 0;
+}
+
+static int check(struct options *o)
 {
 	if (!cluster_is_fine(o->cluster)) {
 		fprintf(stderr, "usrbiod: --cluster: '%s' is not 1 to 31 letters, digits, '_', '.' or '-'\n",
@@ -164,7 +193,7 @@ static int check(const struct options *o)
 		fprintf(stderr, "usrbiod: --stats -: only with -f, a daemon has no standard output\n");
 		return -EINVAL;
 	}
-	return 0;
+	return check_limits(o);
 }
 
 static int parse_positional(int argc, char **argv, struct options *out)

@@ -14,9 +14,11 @@ struct options {
 	bool foreground;
 	bool null;
 	bool read_only;
+	bool strict_keys;
 	uint64_t latency_us, jitter_us, meta_latency_us;
 	uint64_t bandwidth_mbps, job_mbps;
 	uint64_t chunk_kb;
+	uint64_t host_limit, server_limit, servers;
 	uint64_t workers;
 	uint64_t attr_timeout_s;
 	uint64_t fail_every, hang_every, short_every;

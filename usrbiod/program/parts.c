@@ -17,6 +17,9 @@ static int start_storage(struct usrbiod *d)
 							   .jitter_ns = o->jitter_us * 1000,
 							   .bytes_per_s = o->bandwidth_mbps * 1000000,
 							   .job_bytes_per_s = o->job_mbps * 1000000},
+						  .admission = {.host = (int)o->host_limit,
+								.server = (int)o->server_limit,
+								.servers = (int)o->servers},
 						  .chunk_bytes = o->chunk_kb * 1024,
 						  .fault_every = {[FAULT_FAIL] = o->fail_every,
 								  [FAULT_HANG] = o->hang_every,
@@ -46,6 +49,7 @@ static void fill_fs(struct usrbiod *d)
 	d->fs.config = (struct fs_config){
 		.cluster = o->cluster,
 		.read_only = o->read_only,
+		.strict_keys = o->strict_keys,
 		.attr_timeout_s = (double)o->attr_timeout_s,
 		.meta_latency_ns = o->meta_latency_us * 1000,
 	};

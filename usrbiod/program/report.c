@@ -60,8 +60,20 @@ static void print_requests(struct stats *s, FILE *f)
 		now.busy_ns ? (double)now.in_flight_ns / (double)now.busy_ns : 0.0);
 }
 
-static void print_all(struct stats *s, const struct faults *faults, FILE *f)
+static void print_storage(struct storage *storage, FILE *f)
 {
+	struct admission_counts now;
+
+	admission_count(&storage->admission, &now);
+	fprintf(f,
+		"  \"storage\": {\"requests\": %" PRIu64 ", \"waited\": %" PRIu64
+		", \"in_flight\": %d, \"in_flight_max\": %d, \"server_max\": %d},\n",
+		now.requests, now.waited, now.in_flight, now.in_flight_max, now.server_max);
+}
+
+static void print_all(struct stats *s, struct storage *storage, FILE *f)
+{
+	const struct faults *faults = &storage->faults;
 	uint64_t violations = 0;
 
 	for (int i = 0; i < VIOLATIONS; i++)
@@ -69,6 +81,7 @@ static void print_all(struct stats *s, const struct faults *faults, FILE *f)
 	fprintf(f, "{\n  \"pid\": %d,\n  \"uptime_s\": %.3f,\n", (int)getpid(),
 		(double)(fst3fs_now_ns() - s->started_ns) / (double)FST3FS_NS_PER_S);
 	print_requests(s, f);
+	print_storage(storage, f);
 	fprintf(f, "  \"iovs\": %d,\n  \"rings\": %d,\n", atomic_load(&s->iovs), atomic_load(&s->rings));
 	fprintf(f, "  \"faults\": {\"fail\": %" PRIu64 ", \"hang\": %" PRIu64 ", \"short\": %" PRIu64 "},\n",
 		atomic_load(&faults->made[FAULT_FAIL]), atomic_load(&faults->made[FAULT_HANG]),
@@ -79,14 +92,14 @@ static void print_all(struct stats *s, const struct faults *faults, FILE *f)
 	fprintf(f, "  \"fuse_read_bytes\": %" PRIu64 "\n}\n", atomic_load(&s->read_bytes));
 }
 
-int report_write(struct stats *s, const struct faults *faults, const char *path)
+int report_write(struct stats *s, struct storage *storage, const char *path)
 {
 	char temporary[4096];
 	int rc = 0;
 	FILE *f;
 
 	if (strcmp(path, "-") == 0) {
-		print_all(s, faults, stdout);
+		print_all(s, storage, stdout);
 		return fflush(stdout) ? -errno : 0;
 	}
 	if (snprintf(temporary, sizeof(temporary), "%s.%d", path, (int)getpid()) >= (int)sizeof(temporary))
@@ -94,7 +107,7 @@ int report_write(struct stats *s, const struct faults *faults, const char *path)
 	f = fopen(temporary, "we");
 	if (!f)
 		return -errno;
-	print_all(s, faults, f);
+	print_all(s, storage, f);
 	if (ferror(f))
 		rc = -EIO;
 	if (fclose(f) && rc == 0)

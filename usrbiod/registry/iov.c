@@ -70,7 +70,7 @@ static int map_object(struct iov *iov)
 	return rc;
 }
 
-int iov_new(const char *name, const char *target, const struct caller *caller, struct iov **out)
+int iov_new(const char *name, bool strict, const char *target, const struct caller *caller, struct iov **out)
 {
 	struct iov *iov;
 	int rc;
@@ -85,7 +85,7 @@ int iov_new(const char *name, const char *target, const struct caller *caller, s
 	iov->created = time(NULL);
 	strcpy(iov->name, name);
 	strcpy(iov->target, target);
-	rc = key_parse(name, &iov->key);
+	rc = key_parse(name, strict, &iov->key);
 	/* The real daemon crashes on a ring without any attribute. */
 	if (rc == 0 && iov->key.is_ring && !iov->key.has_ring_attr)
 		rc = -EINVAL;

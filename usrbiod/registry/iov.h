@@ -38,9 +38,9 @@ struct iov {
 	size_t size;
 };
 
-/* Checks and maps what symlink(target, name) offers. 0 and a reference; -EINVAL key or object; -EACCES the object is
- * not the caller's; another negative errno. */
-int iov_new(const char *name, const char *target, const struct caller *caller, struct iov **out);
+/* Checks and maps what symlink(target, name) offers; `strict` as in key_parse(). 0 and a reference; -EINVAL key or
+ * object; -EACCES the object is not the caller's; another negative errno. */
+int iov_new(const char *name, bool strict, const char *target, const struct caller *caller, struct iov **out);
 void iov_get(struct iov *iov);
 void iov_put(struct iov *iov);
 

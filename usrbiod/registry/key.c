@@ -139,7 +139,7 @@ static unsigned part_bit(char c)
 	return 1u << ((c == 'w' ? 'r' : c) & 31);
 }
 
-int key_parse(const char *name, struct key *out)
+int key_parse(const char *name, bool strict, struct key *out)
 {
 	char copy[256], *rest, *part;
 	struct key key = {.priority = PRIORITY_NORMAL};
@@ -161,6 +161,8 @@ int key_parse(const char *name, struct key *out)
 		seen |= part_bit(part[0]);
 	}
 	if (key.has_ring_attr && !key.is_ring)
+		return -EINVAL;
+	if (strict && key.io_depth < 0)
 		return -EINVAL;
 	*out = key;
 	return 0;

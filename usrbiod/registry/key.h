@@ -25,7 +25,8 @@ struct key {
 	enum priority priority;
 };
 
-/* 0, or -EINVAL for anything that is not exactly the grammar. */
-int key_parse(const char *name, struct key *out);
+/* 0, or -EINVAL for anything that is not exactly the grammar. `strict`: nor a negative depth, which 3FS takes today and
+ * will refuse. */
+int key_parse(const char *name, bool strict, struct key *out);
 
 #endif

@@ -2,7 +2,6 @@
 #include "job.h"
 
 #include <errno.h>
-#include <limits.h>
 #include <stdlib.h>
 #include <sys/uio.h>
 #include <unistd.h>
@@ -27,7 +26,7 @@ void job_release(struct job *job)
 
 void job_free(struct job *job)
 {
-	free(job->transfer.pieces);
+	transfer_release(&job->transfer);
 	free(job);
 }
 
@@ -138,7 +137,6 @@ static uint64_t collect_results(struct job *job)
 	const struct piece *p = job->transfer.pieces;
 	uint64_t bytes = 0;
 
-	transfer_sort(&job->transfer);
 	for (int i = 0; i < job->count; i++) {
 		struct request *req = &job->requests[i];
 
@@ -172,7 +170,7 @@ static void time_passed(struct transfer *x)
 /* ---------------------------------------------------------------- running */
 
 /* Room for the pieces of every request that was not refused. */
-static int allocate_pieces(struct job *job, uint64_t chunk)
+static int reserve_pieces(struct job *job)
 {
 	int64_t total = 0;
 
@@ -180,18 +178,14 @@ static int allocate_pieces(struct job *job, uint64_t chunk)
 		const struct request *req = &job->requests[i];
 
 		if (req->result == 0)
-			total += transfer_pieces(req->arg.file_off, req->len, chunk);
+			total += transfer_pieces(job->backend->storage, req->arg.file_off, req->len);
 	}
-	if (total > INT_MAX)
-		return -ENOMEM;
-	job->transfer.pieces = calloc((size_t)total + 1, sizeof(struct piece));
-	return job->transfer.pieces ? 0 : -ENOMEM;
+	return transfer_reserve(&job->transfer, total);
 }
 
 static void cut_requests(struct job *job)
 {
-	uint64_t chunk = job->backend->storage->chunk_bytes;
-	int rc = allocate_pieces(job, chunk);
+	int rc = reserve_pieces(job);
 
 	for (int i = 0; i < job->count; i++) {
 		struct request *req = &job->requests[i];
@@ -200,8 +194,8 @@ static void cut_requests(struct job *job)
 			continue;
 		req->result = rc;
 		if (rc == 0)
-			req->pieces =
-				transfer_cut(&job->transfer, req->arg.file_off, req->len, chunk, req->arg.buf_off, i);
+			req->pieces = transfer_cut(&job->transfer, req->arg.file_ino, req->arg.file_off, req->len,
+						   req->arg.buf_off, i);
 	}
 }
 
@@ -217,10 +211,10 @@ void job_run(struct job *job, void (*done)(struct job *job, void *arg), void *ar
 	/* It keeps its worker, its buffers and its place in the ring, like one whose storage never answers. */
 	if (hang)
 		return;
-	cut_requests(job);
 	job->done = done;
 	job->done_arg = arg;
 	job->transfer.storage = b->storage;
+	cut_requests(job);
 	job->transfer.arrive = piece_arrives;
 	job->transfer.done = time_passed;
 	atomic_store(&job->pending, 1);
