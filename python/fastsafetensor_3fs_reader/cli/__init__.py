@@ -11,10 +11,10 @@ import sys
 from typing import List, Optional
 
 from ..version import __version__
-from . import cat, demo, doctor, exits, info, ls, serve
+from . import cat, check, demo, doctor, exits, info, ls, serve
 from .output import PROGRAM, note
 
-COMMANDS = (doctor, info, ls, cat, serve, demo)
+COMMANDS = (doctor, info, ls, check, cat, serve, demo)
 
 
 def build_parser() -> argparse.ArgumentParser:
