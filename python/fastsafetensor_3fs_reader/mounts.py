@@ -11,7 +11,7 @@ FSTYPE = b"fuse.hf3fs"
 VIRTUAL_DIRECTORY = b"3fs-virt"
 
 
-def _unescape(field: bytes) -> bytes:
+def unescape(field: bytes) -> bytes:
     """mountinfo writes space, tab, newline and backslash as octal."""
     return re.sub(rb"\\([0-7]{3})", lambda m: bytes([int(m.group(1), 8)]), field)
 
@@ -24,13 +24,13 @@ def _mounts() -> Iterator[Tuple[bytes, bytes]]:
     with open("/proc/self/mountinfo", "rb") as file:
         for line in file:
             fields = line.split(b" ")
-            mount = _unescape(fields[4])
+            mount = unescape(fields[4])
             if os.path.basename(mount) == VIRTUAL_DIRECTORY:
                 mount = os.path.dirname(mount)
             yield mount, fields[fields.index(b"-", 6) + 1]
 
 
-def _is_prefix(mount: bytes, path: bytes) -> bool:
+def is_prefix(mount: bytes, path: bytes) -> bool:
     """By path components: /mnt/3fs is no prefix of /mnt/3fs2."""
     return path == mount or path.startswith(mount.rstrip(b"/") + b"/")
 
@@ -45,6 +45,6 @@ def extract_mount_point(path: PathType) -> str:
     real = os.path.realpath(os.fsencode(path))
     best = b""
     for mount, fstype in _mounts():
-        if len(mount) > len(best) and _is_prefix(mount, real) and _counts(mount, fstype):
+        if len(mount) > len(best) and is_prefix(mount, real) and _counts(mount, fstype):
             best = mount
     return os.fsdecode(best)

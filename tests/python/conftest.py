@@ -6,6 +6,7 @@ import itertools
 import os
 import shutil
 import signal
+import subprocess
 import sys
 import tempfile
 from multiprocessing.shared_memory import SharedMemory
@@ -29,6 +30,7 @@ from support import (
 from fastsafetensor_3fs_reader import ThreeFSFileReader
 
 FAILED = pytest.StashKey[bool]()
+FAKE_CUDA = ROOT / "tests" / "fakes" / "cuda"
 
 # A shell starts background jobs with SIGINT ignored, which children inherit: tests that send one would wait for ever.
 signal.signal(signal.SIGINT, signal.default_int_handler)
@@ -41,6 +43,7 @@ SLOW = (
     "test_bytes.py::test_every_edge",
     "test_conformance.py",
     "test_demo.py",
+    "test_doctor.py",
     "test_fastsafetensors.py",
     "test_gpu_fake.py",
     "test_packaging.py",
@@ -86,6 +89,19 @@ def nothing_left(request: pytest.FixtureRequest) -> Iterator[None]:
     for mount in Mount.live:
         assert eventually(lambda m=mount: m.registrations() == 0), f"registrations left: {mount.stats()}"
         assert mount.stats()["violations"] == 0, f"protocol violated: {mount.stats()}"
+
+
+@pytest.fixture(scope="session")
+def fake_cuda(tmp_path_factory: pytest.TempPathFactory) -> str:
+    """A CUDA driver without a GPU: the path of libcuda.so.1, in a folder of its own."""
+    compiler = shutil.which(os.environ.get("CC", "cc"))
+    if compiler is None:
+        pytest.skip("no C compiler to build the fake driver with")
+    library = tmp_path_factory.mktemp("fake-cuda") / "libcuda.so.1"
+    sources = [str(source) for source in sorted(FAKE_CUDA.glob("*.c"))]
+    command = [compiler, "-shared", "-fPIC", "-O1", "-g", "-std=gnu11", "-D_GNU_SOURCE", "-fvisibility=hidden"]
+    subprocess.run([*command, "-Wl,-soname,libcuda.so.1", "-o", str(library), *sources, "-pthread"], check=True)
+    return str(library)
 
 
 @pytest.fixture

@@ -113,7 +113,7 @@ def test_no_checkpoint(demo: Callable, scratch: Path, content: bytes, complaint:
     if content is not None:
         (model / "junk.safetensors").write_bytes(content)
     done = demo("--model", str(model))
-    assert done.returncode == 1
+    assert done.returncode == 3
     assert complaint in done.stderr
     assert "Traceback" not in done.stderr
 
@@ -121,7 +121,7 @@ def test_no_checkpoint(demo: Callable, scratch: Path, content: bytes, complaint:
 def test_places_that_are_none(demo: Callable, scratch: Path) -> None:
     for arguments in (("--model", str(scratch / "missing")), ("--mount", str(scratch))):
         done = demo(*arguments)
-        assert done.returncode == 1
+        assert done.returncode == 3
         assert str(scratch) in done.stderr
         assert "Traceback" not in done.stderr
 

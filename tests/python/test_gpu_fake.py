@@ -2,17 +2,15 @@
 """Reads into GPU memory, over a CUDA driver without a GPU (tests/fakes/cuda): each case in a process of its own."""
 
 import os
-import shutil
 import subprocess
 import sys
 from pathlib import Path
 from typing import Callable
 
 import pytest
-from support import ROOT, Mount
+from support import Mount
 
 HERE = Path(__file__).parent
-FAKE = ROOT / "tests" / "fakes" / "cuda"
 LEAVES_OBJECTS = ("gpu_that_hangs",)  # those of the hanging GPU, on purpose
 
 CASES = (
@@ -43,18 +41,6 @@ FAILURES = (
     "copy:1:CUDA_ERROR_ILLEGAL_ADDRESS",
     "copy:4:CUDA_ERROR_ECC_UNCORRECTABLE",
 )
-
-
-@pytest.fixture(scope="module")
-def fake_cuda(tmp_path_factory: pytest.TempPathFactory) -> str:
-    compiler = shutil.which(os.environ.get("CC", "cc"))
-    if compiler is None:
-        pytest.skip("no C compiler to build the fake driver with")
-    library = tmp_path_factory.mktemp("fake-cuda") / "libcuda.so.1"
-    sources = [str(source) for source in sorted(FAKE.glob("*.c"))]
-    command = [compiler, "-shared", "-fPIC", "-O1", "-g", "-std=gnu11", "-D_GNU_SOURCE", "-fvisibility=hidden"]
-    subprocess.run([*command, "-Wl,-soname,libcuda.so.1", "-o", str(library), *sources, "-pthread"], check=True)
-    return str(library)
 
 
 @pytest.fixture

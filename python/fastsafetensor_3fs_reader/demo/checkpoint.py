@@ -114,7 +114,7 @@ def find_shards(folder: str) -> List[str]:
             names = set(json.load(file)["weight_map"].values())
     except FileNotFoundError:
         names = {name for name in os.listdir(folder) if name.endswith(".safetensors")}
-    except (ValueError, KeyError, AttributeError) as e:
+    except (ValueError, KeyError, AttributeError, TypeError) as e:
         raise ValueError(f"{os.path.join(folder, INDEX)}: not an index of shards: {e!r}") from e
     if not names:
         raise FileNotFoundError(f"{folder}: no .safetensors file is in there")
