@@ -89,12 +89,16 @@ class SharedReading:
                     bar.add(infos[number].nbytes)
                     yield infos[number].name, made.pop(number)[0]
             self._done = True
+        except GeneratorExit:
+            raise
         except BaseException as e:
             self._failure = e
             raise
         finally:
             bar.close()
-            self.close()
+            self._end_reading()
+            if self._failure is not None:
+                self.close()
 
     def _empty_ones(self) -> Iterator[Tuple[str, torch.Tensor]]:
         """Tensors without bytes are in no window."""
@@ -213,19 +217,23 @@ class SharedReading:
 
     # ------------------------------------------------------------------ the end
 
-    def close(self) -> None:
-        """Ends what is being read; others who still go on hear of it at their next exchange. Again is fine."""
-        batch, self._batch = self._batch, None
-        if batch is not None:
-            batch.cancel()
+    def close(self, failure: Optional[BaseException] = None) -> None:
+        """Ends what is being read; others who still go on hear why at their next exchange. Again is fine."""
+        self._failure = self._failure or failure
+        self._end_reading()
         if not self._done:
             self._done = True
             self._say_goodbye()
+
+    def _end_reading(self) -> None:
+        batch, self._batch = self._batch, None
+        if batch is not None:
+            batch.cancel()
         self._buffers.clear()
 
     def _say_goodbye(self) -> None:
         failure = self._failure
-        if failure is None or isinstance(failure, GeneratorExit):
+        if failure is None:
             state, text = _LEFT, "left before the last tensor"
         else:
             state, text = _FAILED, f"failed: {type(failure).__name__}: {failure}"

@@ -8,7 +8,8 @@ with safe_open("/mnt/3fs/model", device="cuda:0") as f:
         ...
 """
 
-from typing import Any, Dict, Iterator, Optional, Tuple, Union
+from types import TracebackType
+from typing import Any, Dict, Iterator, Optional, Tuple, Type, Union
 
 from .checkpoint import Files, TensorFilter, TensorInfo
 from .interface import PathType
@@ -131,6 +132,17 @@ class TorchSafeOpen(SafeOpen[torch.Tensor]):
         if self._shared is not None:
             self._shared.close()
         super().close()
+
+    def __exit__(
+        self,
+        exc_type: Optional[Type[BaseException]],
+        exc: Optional[BaseException],
+        traceback: Optional[TracebackType],
+    ) -> None:
+        # What the other ranks are told of, when it is what ends the block.
+        if self._shared is not None:
+            self._shared.close(exc)
+        super().__exit__(exc_type, exc, traceback)
 
 
 def safe_open(
