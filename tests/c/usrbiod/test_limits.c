@@ -15,17 +15,16 @@ enum {
 	REQUESTS = 12,
 };
 
-static struct raw_mount mount;
+static struct served mount;
 static struct raw_shm buf;
 static struct raw_ring rings[2];
 static uint64_t ino;
 static int fd;
 
 /* Two rings of one-request jobs, on a file of small chunks. */
-static void start(const char *const *options)
+static void start(void)
 {
-	raw_mount_start(&mount, options);
-	raw_make_file(&mount, "file", (size_t)2 * REQUESTS * CHUNK);
+	served_file(&mount, "file", (size_t)2 * REQUESTS * CHUNK);
 	fd = raw_open(&mount, "file", &ino);
 	raw_shm_make(&buf, (size_t)2 * REQUESTS * CHUNK);
 	assert_int_equal(raw_register(&mount, &buf, ""), 0);
@@ -40,7 +39,7 @@ static void stop(void)
 		raw_ring_drop(&mount, &rings[i]);
 	assert_int_equal(raw_unregister(&mount, &buf), 0);
 	raw_shm_drop(&buf);
-	raw_mount_stop(&mount);
+	served_stop(&mount);
 }
 
 /* Every chunk of the file, by turns through one ring and the other, all at once; checks the bytes. */
@@ -52,47 +51,43 @@ static void read_all(void)
 	for (int i = 0; i < 2 * REQUESTS; i++)
 		assert_int_equal(raw_wait(&rings[i % 2]).result, CHUNK);
 	for (uint64_t i = 0; i < buf.size; i++) {
-		if (buf.base[i] != raw_byte_at(i))
+		if (buf.base[i] != served_byte(i))
 			fail_msg("byte %llu is wrong", (unsigned long long)i);
 	}
 }
 
 static void all_rings_share_the_limit_of_the_host(void **state)
 {
-	const char *const options[] = {"--chunk-kb", "64", "--latency-us", "5000", "--host-limit", "3", NULL};
-
 	(void)state;
-	start(options);
+	served_start(&mount, "--chunk-kb", "64", "--latency-us", "5000", "--host-limit", "3", NULL);
+	start();
 	read_all();
-	assert_int_equal(raw_stat(&mount, "storage", "requests"), 2 * REQUESTS);
-	assert_int_equal(raw_stat(&mount, "storage", "in_flight_max"), 3);
-	assert_int_equal(raw_stat(&mount, "storage", "in_flight"), 0);
-	assert_true(raw_stat(&mount, "storage", "waited") > 0);
+	assert_int_equal(served_stat(&mount, "storage", "requests"), 2 * REQUESTS);
+	assert_int_equal(served_stat(&mount, "storage", "in_flight_max"), 3);
+	assert_int_equal(served_stat(&mount, "storage", "in_flight"), 0);
+	assert_true(served_stat(&mount, "storage", "waited") > 0);
 	stop();
 }
 
 static void each_server_has_a_limit(void **state)
 {
-	const char *const options[] = {"--chunk-kb", "64", "--latency-us", "5000", "--server-limit", "2", "--servers",
-				       "2",	     NULL};
-
 	(void)state;
-	start(options);
+	served_start(&mount, "--chunk-kb", "64", "--latency-us", "5000", "--server-limit", "2", "--servers", "2", NULL);
+	start();
 	read_all();
-	assert_int_equal(raw_stat(&mount, "storage", "server_max"), 2);
-	assert_int_equal(raw_stat(&mount, "storage", "in_flight_max"), 4);
+	assert_int_equal(served_stat(&mount, "storage", "server_max"), 2);
+	assert_int_equal(served_stat(&mount, "storage", "in_flight_max"), 4);
 	stop();
 }
 
 static void without_limits_nobody_waits(void **state)
 {
-	const char *const options[] = {"--chunk-kb", "64", "--latency-us", "5000", NULL};
-
 	(void)state;
-	start(options);
+	served_start(&mount, "--chunk-kb", "64", "--latency-us", "5000", NULL);
+	start();
 	read_all();
-	assert_int_equal(raw_stat(&mount, "storage", "requests"), 2 * REQUESTS);
-	assert_int_equal(raw_stat(&mount, "storage", "waited"), 0);
+	assert_int_equal(served_stat(&mount, "storage", "requests"), 2 * REQUESTS);
+	assert_int_equal(served_stat(&mount, "storage", "waited"), 0);
 	stop();
 }
 
@@ -109,35 +104,35 @@ static pid_t read_in_a_child(void)
 
 static void ordinary_reads_are_storage_requests_too(void **state)
 {
-	const char *const options[] = {"--chunk-kb", "64", "--latency-us", "5000", "--host-limit", "1", NULL};
 	int status;
 
 	(void)state;
-	start(options);
+	served_start(&mount, "--chunk-kb", "64", "--latency-us", "5000", "--host-limit", "1", NULL);
+	start();
 	assert_int_equal(waitpid(read_in_a_child(), &status, 0) > 0 && WIFEXITED(status), 1);
 	assert_int_equal(WEXITSTATUS(status), 0);
-	assert_true(raw_stat(&mount, "storage", "requests") > 0);
+	assert_true(served_stat(&mount, "storage", "requests") > 0);
 	stop();
 }
 
 static void a_daemon_ends_while_requests_wait(void **state)
 {
-	const char *const options[] = {"--chunk-kb", "64", "--latency-us", "3600000000", "--host-limit", "1", NULL};
 	int status;
 	pid_t child;
 
 	(void)state;
-	start(options);
+	served_start(&mount, "--chunk-kb", "64", "--latency-us", "3600000000", "--host-limit", "1", NULL);
+	start();
 	raw_prep(&rings[0], &buf, 0, ino, 0, CHUNK);
 	raw_prep(&rings[1], &buf, 0, ino, CHUNK, CHUNK);
 	raw_post(&rings[0]);
-	while (raw_stat(&mount, "storage", "requests") < 2)
+	while (served_stat(&mount, "storage", "requests") < 2)
 		usleep(1000);
 	child = read_in_a_child();
-	while (raw_stat(&mount, "storage", "waited") < 2)
+	while (served_stat(&mount, "storage", "waited") < 2)
 		usleep(1000);
-	assert_int_equal(raw_stat(&mount, "storage", "in_flight"), 1);
-	raw_mount_stop(&mount);
+	assert_int_equal(served_stat(&mount, "storage", "in_flight"), 1);
+	served_stop(&mount);
 	assert_int_equal(waitpid(child, &status, 0), child);
 	assert_int_equal(WIFEXITED(status) && WEXITSTATUS(status) == 1, 1);
 	close(fd);
@@ -150,12 +145,12 @@ static void a_daemon_ends_while_requests_wait(void **state)
 
 static void strict_keys_are_those_of_the_next_3fs(void **state)
 {
-	const char *const options[] = {"--strict-keys", NULL};
 	struct raw_shm again;
 	struct raw_ring ring;
 
 	(void)state;
-	start(options);
+	served_start(&mount, "--strict-keys", NULL);
+	start();
 	assert_int_equal(raw_ring_make(&mount, &ring, 4, ".r-1.t0"), -EINVAL);
 	assert_int_equal(raw_ring_make(&mount, &ring, 4, ".r1.t0."), -EINVAL);
 	assert_int_equal(raw_ring_make(&mount, &ring, 4, ".r1.t0.x1"), -EINVAL);
