@@ -10,15 +10,18 @@ import os
 import shutil
 import statistics
 import time
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Callable, Dict, List, Tuple
 
 import numpy as np
+import safetensors
 import torch
 from gpu_support import GIB, KIB, MIB, Place, have_usrbiod, random_file, served
 from safetensors.torch import load_file
 
 from fastsafetensor_3fs_reader import ThreeFSFileReader
+from fastsafetensor_3fs_reader.torch import safe_open
 
 FILES = 4
 BUFFER = 64 * MIB
@@ -152,6 +155,79 @@ def real_rows(rounds: int) -> List[Row]:
     return rows
 
 
+def tensor_file(path: Path, size: int) -> None:
+    """Matrices of 8 MiB among scales of a few KiB, as shards of mixture-of-experts models have them."""
+    header: Dict[str, object] = {}
+    at = number = 0
+    while at < size:
+        for kind, shape in (("weight", [2048, 4096]), ("weight_scale_inv", [16, 32])):
+            width, dtype = (1, "F8_E4M3") if kind == "weight" else (4, "F32")
+            length = shape[0] * shape[1] * width
+            header[f"{path.stem}.experts.{number}.{kind}"] = {
+                "dtype": dtype,
+                "shape": shape,
+                "data_offsets": [at, at + length],
+            }
+            at += length
+        number += 1
+    raw = json.dumps(header).encode()
+    raw += b" " * (-len(raw) % 8)
+    body = path.with_suffix(".body")
+    random_file(body, at)
+    with path.open("wb") as file, body.open("rb") as source:
+        file.write(len(raw).to_bytes(8, "little") + raw)
+        shutil.copyfileobj(source, file, 16 * MIB)
+    body.unlink()
+
+
+def with_safetensors(paths: List[Path]) -> None:
+    for path in paths:
+        with safetensors.safe_open(str(path), framework="pt", device="cuda:0") as f:
+            for name in f.keys():  # noqa: SIM118
+                f.get_tensor(name)
+
+
+def with_ours(folder: Path) -> None:
+    with safe_open(folder, device="cuda:0") as f:
+        for _ in f.tensors():
+            pass
+
+
+def with_instanttensor(paths: List[Path]) -> None:
+    import instanttensor  # noqa: PLC0415 - where there is one
+
+    with instanttensor.safe_open([str(path) for path in paths], framework="pt", device="cuda:0") as f:
+        for _ in f.tensors():
+            pass
+
+
+def tensor_rows(rounds: int) -> List[Row]:
+    """safe_open to the GPU, beside others on the same mount, after the same tensors were seen to come out."""
+    shm = os.statvfs("/dev/shm")
+    size = min(GIB, shm.f_bavail * shm.f_frsize // (2 * FILES))
+    with served() as place:
+        for number in range(FILES):
+            tensor_file(place.backing / f"model-{number}.safetensors", size)
+        paths = sorted(place.path.glob("*.safetensors"))
+        total = sum(path.stat().st_size for path in paths)
+        with safe_open(place.path, device="cuda:0") as f:
+            for name, tensor in f.tensors():
+                path = place.backing / f"{name.split('.')[0]}.safetensors"
+                with safetensors.safe_open(str(path), framework="pt") as want:
+                    assert torch.equal(tensor.cpu().view(torch.uint8), want.get_tensor(name).view(torch.uint8)), name
+            transport = f.info()["transport"]
+        runs = {"safe_open": lambda: with_ours(place.path), "safetensors": lambda: with_safetensors(paths)}
+        if find_spec("instanttensor") is not None:
+            runs["InstantTensor"] = lambda: with_instanttensor(paths)
+        samples = in_turn(rounds, total, runs)
+    name = f"safe_open(..., device='cuda:0') over {transport}, {total / GIB:.2f} GiB of experts"
+    rows = []
+    for other in list(runs)[1:]:
+        pair = {key: samples[key] for key in ("safe_open", other)}
+        rows.append(row(f"{name}, against {other}", pair, "safe_open", other, "> 1"))
+    return rows
+
+
 def status_kib(field: str) -> int:
     with open("/proc/self/status", encoding="ascii") as file:
         return next(int(line.split()[1]) for line in file if line.startswith(field + ":"))
@@ -201,7 +277,7 @@ def arguments() -> Tuple[int, str]:
 def main() -> None:
     rounds, output = arguments()
     # Memory first: later rows leave caches of PyTorch's behind.
-    rows = memory_rows() + null_row(rounds) + real_rows(rounds)
+    rows = memory_rows() + null_row(rounds) + real_rows(rounds) + tensor_rows(rounds)
     print(f"{torch.cuda.get_device_name(0)}, torch {torch.__version__}, CUDA {torch.version.cuda}\n")
     print("| row | measured | target | met | GB/s of each round |\n|---|---|---|---|---|")
     for line in rows:

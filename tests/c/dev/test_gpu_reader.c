@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* The whole reader into GPU memory, over the fake driver: what the sanitizers should see run together. */
+#include <errno.h>
 #include <pthread.h>
 #include <stdlib.h>
 #include <string.h>
@@ -105,6 +106,96 @@ static void threads_and_gpus_share_a_reader(void **state)
 	fst3fs_close(r);
 }
 
+/* ------------------------------------------------------------------ one request, many destinations */
+
+enum { SMALL = 1001, RANGES = (SIZE - 5) / SMALL };
+
+/* Ranges that lie side by side in the file, each to device memory of its own. */
+static void to_memory_of_their_own(struct fixture *fx, struct fst3fs_request *q)
+{
+	for (size_t i = 0; i < RANGES; i++)
+		q[i] = (struct fst3fs_request){.path = path,
+					       .dst = device_alloc(fx, 0, SMALL) + 1,
+					       .offset = (int64_t)(i * SMALL),
+					       .length = SMALL - 1};
+}
+
+static void check_and_free(struct fixture *fx, const struct fst3fs_request *q)
+{
+	uint8_t back[SMALL];
+
+	for (size_t i = 0; i < RANGES; i++) {
+		device_read(fx->primary[0], q[i].dst, back, SMALL - 1);
+		assert_memory_equal(back, data + q[i].offset, SMALL - 1);
+		assert_int_equal(cuMemFree_v2(q[i].dst - 1), 0);
+	}
+}
+
+static void small_destinations_share_requests_events_and_wake_ups(void **state)
+{
+	struct fst3fs_request *q = calloc(RANGES, sizeof(*q));
+	struct fst3fs_info info = {.size = sizeof(info)};
+	struct fixture *fx = *state;
+	struct fst3fs_reader *r = open_reader(NULL);
+	int copies, records, looks;
+	struct fst3fs_batch *b;
+
+	to_memory_of_their_own(fx, q);
+	copies = fake_cuda_calls("cuMemcpyHtoDAsync_v2");
+	records = fake_cuda_calls("cuEventRecord");
+	looks = fake_cuda_calls("cuPointerGetAttributes");
+	assert_int_equal(fst3fs_start_many(r, q, RANGES, 0, &b, &fx->err), 0);
+	assert_int_equal(fst3fs_batch_finish(b, &fx->err), 0);
+	fst3fs_get_info(r, &info);
+	assert_string_equal(info.devices, "cuda:0");
+	assert_in_range(info.requests, 1, RANGES / 10);
+	/* One copy for each part; everything else once for each request, and for each of the first few. */
+	assert_in_range(fake_cuda_calls("cuMemcpyHtoDAsync_v2") - copies, RANGES, RANGES + info.requests);
+	assert_in_range(fake_cuda_calls("cuEventRecord") - records, info.requests, info.requests + 8);
+	assert_in_range(fake_cuda_calls("cuPointerGetAttributes") - looks, RANGES, RANGES + 2 * info.requests);
+	check_and_free(fx, q);
+	fst3fs_close(r);
+	free(q);
+}
+
+static void a_part_that_fails_takes_nothing_else_with_it(void **state)
+{
+	struct fst3fs_request *q = calloc(RANGES, sizeof(*q));
+	struct fixture *fx = *state;
+	struct fst3fs_reader *r = open_reader(NULL);
+	struct fst3fs_batch *b;
+
+	to_memory_of_their_own(fx, q);
+	fake_cuda_fail("cuMemcpyHtoDAsync_v2:40:CUDA_ERROR_INVALID_VALUE");
+	assert_int_equal(fst3fs_start_many(r, q, RANGES, 0, &b, &fx->err), 0);
+	assert_true(fst3fs_batch_finish(b, &fx->err) < 0);
+	assert_int_equal(fx->err.kind, FST3FS_ERROR_DEVICE);
+	assert_non_null(strstr(fx->err.text, "CUDA_ERROR_INVALID_VALUE"));
+	fake_cuda_fail(NULL);
+	assert_int_equal(fst3fs_read_many(r, q, RANGES, 0, 0, &fx->err), 0);
+	check_and_free(fx, q);
+	fst3fs_close(r);
+	free(q);
+}
+
+static void destinations_on_two_devices_are_refused(void **state)
+{
+	struct fixture *fx = *state;
+	struct fst3fs_reader *r = open_reader(NULL);
+	CUdeviceptr gpu = device_alloc(fx, 0, SMALL);
+	uint8_t host[SMALL];
+	struct fst3fs_request q[] = {
+		{.path = path, .dst = gpu, .length = SMALL},
+		{.path = path, .dst = (uint64_t)(uintptr_t)host, .offset = SMALL, .length = SMALL}};
+	struct fst3fs_batch *b;
+
+	assert_int_equal(fst3fs_start_many(r, q, 2, 0, &b, &fx->err), 0);
+	assert_int_equal(fst3fs_batch_finish(b, &fx->err), -EINVAL);
+	assert_non_null(strstr(fx->err.text, "one device"));
+	fst3fs_close(r);
+	cuMemFree_v2(gpu);
+}
+
 /* ------------------------------------------------------------------ faults */
 
 static void a_failing_call_ends_the_read_and_not_the_reader(void **state)
@@ -174,6 +265,9 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		TEST(threads_and_gpus_share_a_reader),
+		TEST(small_destinations_share_requests_events_and_wake_ups),
+		TEST(a_part_that_fails_takes_nothing_else_with_it),
+		TEST(destinations_on_two_devices_are_refused),
 		TEST(a_failing_call_ends_the_read_and_not_the_reader),
 		TEST(one_line_tells_that_page_locking_was_refused),
 	};
