@@ -9,7 +9,7 @@
  *   3. Read many ranges at once        fst3fs_read_many
  *   4. Read safetensors headers        fst3fs_read_headers
  *   5. Read without a copy             fst3fs_alloc, or an address inside the reader's own buffer
- *   6. Know what is really in use      fst3fs_get_info
+ *   6. Know what is in use and done    fst3fs_get_info, fst3fs_get_stats
  *   7. Read in the background          fst3fs_start_many, fst3fs_batch_wait, fst3fs_batch_finish
  *   8. Tensors by name                 fst3fs_checkpoint_open, fst3fs_checkpoint_find, fst3fs_read_tensors
  *   9. Tensors as they come            fst3fs_stream_open, fst3fs_stream_give, fst3fs_stream_next
@@ -90,6 +90,7 @@ struct fst3fs_options {
 	int usrbio;		 /**< enum fst3fs_usrbio. */
 	const char *sdk_path;	 /**< Path of libhf3fs_api_shared.so, for FST3FS_USRBIO_SDK. */
 	bool require_usrbio;	 /**< Fail rather than read through the operating system. */
+	const char *trace;	 /**< A file to write a trace for Perfetto to; NULL or "" = none. "%p" = the process. */
 	fst3fs_log_fn log;	 /**< May be NULL. */
 	void *log_ctx;
 	int log_level; /**< Lines below this level are not produced. Default FST3FS_LOG_INFO. */
@@ -247,6 +248,38 @@ FST3FS_API int fst3fs_get_info(struct fst3fs_reader *r, struct fst3fs_info *info
  *         another negative errno.
  */
 FST3FS_API int fst3fs_mount_point(const char *path, char *buf, size_t size);
+
+/** Buckets of latencies: number i counts those of up to 2^i microseconds, the last all others. */
+#define FST3FS_LATENCY_BUCKETS 28
+
+/**
+ * What a reader has counted since it was made. All of it only grows, but for `in_flight` and `in_flight_max`: the
+ * difference of two is what happened between them. Average in flight is in_flight_ns / flight_ns.
+ */
+struct fst3fs_stats {
+	size_t size;	       /**< In: sizeof(struct fst3fs_stats). */
+	uint64_t now_ns;       /**< CLOCK_MONOTONIC at this moment. */
+	uint64_t reads;	       /**< Ranges delivered. */
+	uint64_t requests;     /**< Requests to the transport. */
+	uint64_t bytes;	       /**< Delivered. */
+	uint64_t bytes_posix;  /**< Of these, read through the operating system. */
+	uint64_t bytes_direct; /**< Of these, delivered without a copy. */
+	uint64_t in_flight;    /**< Requests now. */
+	uint64_t in_flight_max;
+	uint64_t in_flight_ns;	   /**< Sum over time of requests in flight. */
+	uint64_t flight_ns;	   /**< Time in which there was any. */
+	uint64_t io_wait_ns;	   /**< Time that reads waited with nothing landed. */
+	uint64_t copy_wait_ns;	   /**< ... for copies alone. */
+	uint64_t slot_wait_ns;	   /**< Of these two, with more to request and every slot taken by copies. */
+	uint64_t consumer_wait_ns; /**< Time that streams had nothing to read because no tensor was taken. */
+	uint64_t given_up;	   /**< Times that buffer and ring were given up whole. */
+	uint64_t fallbacks;	   /**< Ranges read through the operating system by a reader of a 3FS mount. */
+	uint64_t latency_ns; /**< Sum of the requests' latencies, from being queued until they were seen to land. */
+	uint64_t latency[FST3FS_LATENCY_BUCKETS];
+};
+
+/** Fills @p stats. Never blocks on the mount. @return 0, or -EINVAL for an unknown size, -ECHILD after fork. */
+FST3FS_API int fst3fs_get_stats(struct fst3fs_reader *r, struct fst3fs_stats *stats);
 
 /* ------------------------------------------------------------------ 7. in the background */
 

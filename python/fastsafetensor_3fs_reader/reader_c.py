@@ -5,11 +5,12 @@ import logging
 import os
 import sys
 import time
-from typing import Dict, List, Sequence, Tuple
+from typing import Any, Dict, List, Sequence, Tuple
 
 from . import _core
 from .hf3fs_lib import Candidate, candidates, load
 from .interface import Header, PathType, ReadRequest
+from .stats import Stats
 from .threefs import Arguments, ThreeFSReader
 
 _logger = logging.getLogger(__package__)
@@ -43,6 +44,7 @@ class ThreeFSFileReader(ThreeFSReader):
             require_usrbio=arguments.require_usrbio,
             log=_logger.log,
             log_level=_logger.getEffectiveLevel(),
+            trace=arguments.trace,
         )
 
     def _read_headers(self, paths: List[PathType], num_threads: int) -> List[Header]:
@@ -84,6 +86,11 @@ class ThreeFSFileReader(ThreeFSReader):
             "libraries": [tuple(candidate) for candidate in self._libraries],
             **self._reader.info(),
         }
+
+    def stats(self) -> Stats:
+        """What was counted so far; always on. ``later.since(earlier)`` is what happened between the two."""
+        counted: Dict[str, Any] = dict(self._reader.stats())
+        return Stats(**counted)
 
     def close(self) -> None:
         self._reader.release()

@@ -19,6 +19,7 @@ class Arguments(NamedTuple):
     timeout_s: float
     usrbio: str
     require_usrbio: bool
+    trace: str
 
 
 class ThreeFSReader(FileReaderInterface):
@@ -30,6 +31,7 @@ class ThreeFSReader(FileReaderInterface):
     timeout   seconds a read may go without any completion
     usrbio    which USRBIO client: "auto", "sdk" (the official library) or "builtin"
     require   "usrbio": fail rather than read through the operating system
+    trace     a file to write a trace for Perfetto to (backend c); "%p" in it becomes the process's number
     """
 
     def __init__(
@@ -42,6 +44,7 @@ class ThreeFSReader(FileReaderInterface):
         timeout: Optional[float] = None,
         usrbio: Optional[str] = None,
         require: Optional[str] = None,
+        trace: Optional[PathType] = None,
     ) -> None:
         self._debug = debug_enabled()
         self._start(
@@ -53,6 +56,7 @@ class ThreeFSReader(FileReaderInterface):
                 float(str(resolve("timeout", timeout))),
                 str(resolve("usrbio", usrbio)),
                 resolve("require", require) == "usrbio",
+                str(resolve("trace", None if trace is None else os.fsdecode(trace))),
             )
         )
 

@@ -88,6 +88,7 @@ PyObject *py_memory_new(PyObject *type, struct fst3fs_memory *memory);
 PyObject *py_reader_read_many(PyObject *self, PyObject *args);	  /* py_batch.c */
 PyObject *py_reader_read_headers(PyObject *self, PyObject *args); /* py_batch.c */
 PyObject *py_reader_info(PyObject *self, PyObject *unused);	  /* py_info.c */
+PyObject *py_reader_stats(PyObject *self, PyObject *unused);	  /* py_info.c */
 PyObject *py_reader_start_many(PyObject *self, PyObject *args);	  /* py_background.c */
 PyObject *py_reader_checkpoint(PyObject *self, PyObject *paths);  /* py_checkpoint.c */
 PyObject *py_reader_stream(PyObject *self, PyObject *args);	  /* py_stream.c */

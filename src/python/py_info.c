@@ -23,9 +23,25 @@ static const struct field fields[] = {
 	FIELD(io_wait_ns, FIELD_U64),  FIELD(copy_wait_ns, FIELD_U64), FIELD(given_up, FIELD_U64),
 };
 
-static PyObject *field_value(const struct field *f, const struct fst3fs_info *info)
+/* clang-format off */
+#define STAT(name) {#name, offsetof(struct fst3fs_stats, name), FIELD_U64}
+/* clang-format on */
+
+static const struct field stat_fields[] = {
+	STAT(now_ns),	    STAT(reads),
+	STAT(requests),	    STAT(bytes),
+	STAT(bytes_posix),  STAT(bytes_direct),
+	STAT(in_flight),    STAT(in_flight_max),
+	STAT(in_flight_ns), STAT(flight_ns),
+	STAT(io_wait_ns),   STAT(copy_wait_ns),
+	STAT(slot_wait_ns), STAT(consumer_wait_ns),
+	STAT(given_up),	    STAT(fallbacks),
+	STAT(latency_ns),
+};
+
+static PyObject *field_value(const struct field *f, const void *base)
 {
-	const char *at = (const char *)info + f->at;
+	const char *at = (const char *)base + f->at;
 
 	switch (f->type) {
 	case FIELD_TEXT:
@@ -57,6 +73,57 @@ static PyObject *page_locked(const struct fst3fs_info *info)
 	return PyBool_FromLong(info->page_locked);
 }
 
+/* Puts every field into `dict`, which is gone on failure: NULL. */
+static PyObject *put_fields(PyObject *dict, const struct field *rows, size_t n, const void *base)
+{
+	int rc = dict ? 0 : -1;
+
+	for (size_t i = 0; rc == 0 && i < n; i++)
+		rc = put(dict, rows[i].key, field_value(&rows[i], base));
+	if (rc < 0)
+		Py_CLEAR(dict);
+	return dict;
+}
+
+static PyObject *refused(int rc, const char *function)
+{
+	if (rc == -ECHILD)
+		return PyErr_Format(PyExc_RuntimeError, "this reader belongs to the parent process: make one in the "
+							"child, after fork()");
+	return PyErr_Format(PyExc_SystemError, "%s: error %d", function, rc);
+}
+
+static PyObject *latency_list(const struct fst3fs_stats *stats)
+{
+	PyObject *list = PyList_New(FST3FS_LATENCY_BUCKETS);
+
+	for (Py_ssize_t i = 0; list && i < FST3FS_LATENCY_BUCKETS; i++) {
+		PyObject *number = PyLong_FromUnsignedLongLong(stats->latency[i]);
+
+		if (!number || PyList_SetItem(list, i, number) < 0)
+			Py_CLEAR(list);
+	}
+	return list;
+}
+
+PyObject *py_reader_stats(PyObject *object, PyObject *unused)
+{
+	struct fst3fs_stats stats = {.size = sizeof(stats)};
+	PyObject *dict;
+	int rc;
+
+	(void)unused;
+	py_call_begin();
+	rc = fst3fs_get_stats(((struct py_reader *)object)->reader, &stats);
+	py_call_end();
+	if (rc < 0)
+		return refused(rc, "fst3fs_get_stats");
+	dict = put_fields(PyDict_New(), stat_fields, sizeof(stat_fields) / sizeof(*stat_fields), &stats);
+	if (dict && put(dict, "latency", latency_list(&stats)) < 0)
+		Py_CLEAR(dict);
+	return dict;
+}
+
 PyObject *py_reader_info(PyObject *object, PyObject *unused)
 {
 	struct fst3fs_info info = {.size = sizeof(info)};
@@ -67,20 +134,10 @@ PyObject *py_reader_info(PyObject *object, PyObject *unused)
 	py_call_begin();
 	rc = fst3fs_get_info(((struct py_reader *)object)->reader, &info);
 	py_call_end();
-	if (rc == -ECHILD)
-		return PyErr_Format(PyExc_RuntimeError, "this reader belongs to the parent process: make one in the "
-							"child, after fork()");
 	if (rc < 0)
-		return PyErr_Format(PyExc_SystemError, "fst3fs_get_info: error %d", rc);
-	dict = PyDict_New();
-	if (!dict)
-		return NULL;
-	rc = put(dict, "page_locked", page_locked(&info));
-	for (size_t i = 0; rc == 0 && i < sizeof(fields) / sizeof(*fields); i++)
-		rc = put(dict, fields[i].key, field_value(&fields[i], &info));
-	if (rc < 0) {
-		Py_DECREF(dict);
-		return NULL;
-	}
+		return refused(rc, "fst3fs_get_info");
+	dict = put_fields(PyDict_New(), fields, sizeof(fields) / sizeof(*fields), &info);
+	if (dict && put(dict, "page_locked", page_locked(&info)) < 0)
+		Py_CLEAR(dict);
 	return dict;
 }

@@ -7,7 +7,7 @@
 
 /* What the constructor was given, before it is checked. The strings are owned references. */
 struct settings {
-	PyObject *mount_point, *sdk_path;
+	PyObject *mount_point, *sdk_path, *trace;
 	PyObject *entries, *io_depth, *buffer_size, *timeout_ms;
 	PyObject *log;
 	int usrbio, require_usrbio, log_level;
@@ -17,17 +17,18 @@ static void settings_fini(struct settings *s)
 {
 	Py_XDECREF(s->mount_point);
 	Py_XDECREF(s->sdk_path);
+	Py_XDECREF(s->trace);
 }
 
 static int settings_parse(struct settings *s, PyObject *args, PyObject *kwargs)
 {
 	static char *names[] = {"mount_point", "entries",	 "io_depth", "buffer_size", "timeout_ms", "usrbio",
-				"sdk_path",    "require_usrbio", "log",	     "log_level",   NULL};
+				"sdk_path",    "require_usrbio", "log",	     "log_level",   "trace",	  NULL};
 
-	return PyArg_ParseTupleAndKeywords(args, kwargs, "O&OOOO|iO&pOi:Reader", names, PyUnicode_FSConverter,
+	return PyArg_ParseTupleAndKeywords(args, kwargs, "O&OOOO|iO&pOiO&:Reader", names, PyUnicode_FSConverter,
 					   &s->mount_point, &s->entries, &s->io_depth, &s->buffer_size, &s->timeout_ms,
 					   &s->usrbio, PyUnicode_FSConverter, &s->sdk_path, &s->require_usrbio, &s->log,
-					   &s->log_level)
+					   &s->log_level, PyUnicode_FSConverter, &s->trace)
 		       ? 0
 		       : -1;
 }
@@ -47,6 +48,7 @@ static int settings_apply(const struct settings *s, struct fst3fs_options *o)
 	o->io_depth = (int)io_depth;
 	o->buffer_size = (uint64_t)buffer_size;
 	o->timeout_ms = (uint32_t)timeout_ms;
+	o->trace = s->trace ? PyBytes_AsString(s->trace) : NULL;
 	o->usrbio = s->usrbio;
 	o->require_usrbio = s->require_usrbio;
 	o->log_level = s->log_level;
@@ -227,6 +229,7 @@ static PyMethodDef reader_methods[] = {
 	{"has_file", reader_has_file, METH_VARARGS, "has_file(path) -> is it open here?"},
 	{"alloc", reader_alloc, METH_O, "alloc(nbytes) -> Memory"},
 	{"release", reader_release, METH_NOARGS, "Gives back files, buffer and registrations."},
+	{"stats", py_reader_stats, METH_NOARGS, "stats() -> dict of what was counted"},
 	{"info", py_reader_info, METH_NOARGS, "info() -> dict of what is in use"},
 	{NULL, NULL, 0, NULL},
 };

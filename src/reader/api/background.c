@@ -104,9 +104,15 @@ static void run(struct fst3fs_background *b)
 
 static void wait_for_work(struct fst3fs_background *b)
 {
+	uint64_t now;
+
 	b->idle_since_ns = fst3fs_now_ns();
 	pthread_cond_wait(&b->work, &b->reader->engine.lock);
-	b->starved_ns += fst3fs_now_ns() - b->idle_since_ns;
+	now = fst3fs_now_ns();
+	b->starved_ns += now - b->idle_since_ns;
+	b->reader->engine.count.consumer_wait_ns += now - b->idle_since_ns;
+	fst3fs_trace_span(b->reader->engine.trace, FST3FS_TRACE_WAITS, FST3FS_TRACE_WAIT_CONSUMER, b->idle_since_ns,
+			  now, 0, 0);
 	b->idle_since_ns = 0;
 }
 

@@ -270,6 +270,7 @@ int fst3fs_read_headers(struct fst3fs_reader *r, const char *const *paths, size_
 			struct fst3fs_header *out, struct fst3fs_error *err)
 {
 	struct batch *b;
+	uint64_t before;
 	int rc;
 
 	memset(out, 0, n * sizeof(*out));
@@ -283,7 +284,9 @@ int fst3fs_read_headers(struct fst3fs_reader *r, const char *const *paths, size_
 	b = batch_new(r, paths, n);
 	if (!b)
 		return fst3fs_err_set(err, -ENOMEM, "no memory for %zu paths", n);
+	before = fst3fs_now_ns();
 	rc = run_batch(b, num_threads, out, err);
+	fst3fs_trace_span(r->engine.trace, FST3FS_TRACE_HEADERS, FST3FS_TRACE_HEADER, before, fst3fs_now_ns(), 0, 0);
 	batch_unref(b);
 	return rc;
 }

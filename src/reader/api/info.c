@@ -54,3 +54,45 @@ int fst3fs_get_info(struct fst3fs_reader *r, struct fst3fs_info *info)
 	pthread_mutex_unlock(&r->engine.lock);
 	return 0;
 }
+
+static void stats_fill(const struct fst3fs_counters *c, struct fst3fs_stats *stats)
+{
+	*stats = (struct fst3fs_stats){
+		.size = sizeof(*stats),
+		.now_ns = fst3fs_now_ns(),
+		.reads = c->reads,
+		.requests = c->requests,
+		.bytes = c->bytes,
+		.bytes_posix = c->bytes_posix,
+		.bytes_direct = c->bytes_direct,
+		.in_flight = c->in_flight,
+		.in_flight_max = c->in_flight_max,
+		.in_flight_ns = c->in_flight_ns,
+		.flight_ns = c->flight_ns,
+		.io_wait_ns = c->io_wait_ns,
+		.copy_wait_ns = c->copy_wait_ns,
+		.slot_wait_ns = c->slot_wait_ns,
+		.consumer_wait_ns = c->consumer_wait_ns,
+		.given_up = c->given_up,
+		.fallbacks = c->fallbacks,
+		.latency_ns = c->latency_ns,
+	};
+	memcpy(stats->latency, c->latency, sizeof(stats->latency));
+	/* The time since the last change counts as well. */
+	if (c->in_flight > 0) {
+		stats->in_flight_ns += c->in_flight * (stats->now_ns - c->changed_ns);
+		stats->flight_ns += stats->now_ns - c->changed_ns;
+	}
+}
+
+int fst3fs_get_stats(struct fst3fs_reader *r, struct fst3fs_stats *stats)
+{
+	if (stats->size != sizeof(*stats))
+		return -EINVAL;
+	if (r->pid != getpid())
+		return -ECHILD;
+	pthread_mutex_lock(&r->engine.lock);
+	stats_fill(&r->engine.count, stats);
+	pthread_mutex_unlock(&r->engine.lock);
+	return 0;
+}

@@ -112,7 +112,9 @@ int fst3fs_reader_open_with(const struct fst3fs_options *o, const struct fst3fs_
 
 	if (!r)
 		return fst3fs_err_set(err, -ENOMEM, "no memory for a reader");
-	rc = fst3fs_engine_session_new(&r->engine, &r->engine.session, err);
+	rc = o->trace && o->trace[0] ? fst3fs_trace_open(o->trace, &r->engine.trace, err) : 0;
+	if (rc == 0)
+		rc = fst3fs_engine_session_new(&r->engine, &r->engine.session, err);
 	if (rc < 0) {
 		fst3fs_engine_unref(&r->engine);
 		return rc;

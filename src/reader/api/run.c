@@ -79,6 +79,7 @@ static void log_remarks(struct fst3fs_reader *r)
 
 void fst3fs_reader_tell(struct fst3fs_reader *r, const struct fst3fs_call *c)
 {
+	fst3fs_trace_flush(r->engine.trace);
 	log_outcome(r, c);
 	log_remarks(r);
 	release_if_asked(r);

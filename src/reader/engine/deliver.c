@@ -54,6 +54,22 @@ static void count_delivered(struct fst3fs_engine *g, const struct fst3fs_slot *s
 		pthread_cond_broadcast(e->call->moved);
 }
 
+/* The row of a slot: what became of its piece, and when. */
+static void trace_slot(struct fst3fs_engine *g, const struct fst3fs_slot *slot)
+{
+	unsigned row = FST3FS_TRACE_SLOTS + (unsigned)(slot - g->session->slots);
+	uint64_t copying = slot->copying_ns ? slot->copying_ns : slot->landed_ns, now = fst3fs_now_ns();
+
+	fst3fs_trace_span(g->trace, row, FST3FS_TRACE_READING, slot->started_ns, slot->landed_ns, slot->req.offset,
+			  slot->req.length);
+	if (copying > slot->landed_ns)
+		fst3fs_trace_span(g->trace, row, FST3FS_TRACE_LANDED, slot->landed_ns, copying, slot->req.offset,
+				  slot->req.length);
+	if (slot->copying_ns)
+		fst3fs_trace_span(g->trace, row, FST3FS_TRACE_COPYING, copying, now, slot->req.offset,
+				  slot->req.length);
+}
+
 /* The slot's piece is out of its hands, delivered or not. */
 static void release_slot(struct fst3fs_engine *g, struct fst3fs_slot *slot, bool delivered)
 {
@@ -61,6 +77,8 @@ static void release_slot(struct fst3fs_engine *g, struct fst3fs_slot *slot, bool
 
 	if (delivered && e->status == 0)
 		count_delivered(g, slot);
+	if (g->trace)
+		trace_slot(g, slot);
 	e->busy--;
 	e->call->busy--;
 	e->call->progress_ns = fst3fs_now_ns();
@@ -155,6 +173,7 @@ static void start_copy(struct fst3fs_engine *g, struct fst3fs_slot *slot, bool w
 		return;
 	}
 	slot->state = FST3FS_SLOT_COPYING;
+	slot->copying_ns = g->trace ? fst3fs_now_ns() : 0;
 	g->session->copying++;
 	if (dev->ops->copy(dev, &slot->copy, wait, &err) < 0) {
 		g->session->copying--;
@@ -171,7 +190,9 @@ static void land(struct fst3fs_engine *g, struct fst3fs_slot *slot)
 	if (slot->io == g->session->posix)
 		g->session->reading_posix--;
 	slot->state = FST3FS_SLOT_LANDED;
-	e->call->progress_ns = fst3fs_now_ns();
+	fst3fs_count_landed(&g->count, slot);
+	slot->copying_ns = 0;
+	e->call->progress_ns = slot->landed_ns;
 	if (slot->req.result < 0 || (uint64_t)slot->req.result != slot->req.length) {
 		describe_failure(slot, &err);
 		fail_slot(g, slot, &err);

@@ -80,11 +80,32 @@ static bool ensure_session(struct fst3fs_engine *g, struct fst3fs_call *me)
 	return rc == 0;
 }
 
+/* What it is that a sleep waits for. */
+static enum fst3fs_trace_kind reason(struct fst3fs_engine *g)
+{
+	const struct fst3fs_session *s = g->session;
+
+	if (!s->free && s->copying > 0 && s->reading < s->tuner.limit)
+		return FST3FS_TRACE_WAIT_SLOT;
+	return s->reading == 0 && s->copying > 0 ? FST3FS_TRACE_WAIT_COPY : FST3FS_TRACE_WAIT_IO;
+}
+
+static void count_sleep(struct fst3fs_engine *g, enum fst3fs_trace_kind why, bool copies_alone, uint64_t since_ns)
+{
+	uint64_t now = fst3fs_now_ns(), slept = now - since_ns;
+
+	*(copies_alone ? &g->count.copy_wait_ns : &g->count.io_wait_ns) += slept;
+	if (why == FST3FS_TRACE_WAIT_SLOT)
+		g->count.slot_wait_ns += slept;
+	fst3fs_trace_span(g->trace, FST3FS_TRACE_WAITS, why, since_ns, now, 0, 0);
+}
+
 static void sleep_until(struct fst3fs_engine *g, uint64_t deadline_ns)
 {
 	struct fst3fs_session *s = g->session;
-	uint64_t before = fst3fs_now_ns(), slept;
+	uint64_t before = fst3fs_now_ns();
 	bool copies_alone = s->reading == 0 && s->copying > 0;
+	enum fst3fs_trace_kind why = reason(g);
 	struct timespec nap = fst3fs_timespec(fst3fs_fill_plenty(g) ? fst3fs_tuner_nap_ns(&s->tuner) : 0);
 
 	pthread_mutex_unlock(&g->lock);
@@ -92,8 +113,7 @@ static void sleep_until(struct fst3fs_engine *g, uint64_t deadline_ns)
 		clock_nanosleep(CLOCK_MONOTONIC, 0, &nap, NULL);
 	fst3fs_waker_wait(&s->waker, deadline_ns);
 	pthread_mutex_lock(&g->lock);
-	slept = fst3fs_now_ns() - before;
-	*(copies_alone ? &g->count.copy_wait_ns : &g->count.io_wait_ns) += slept;
+	count_sleep(g, why, copies_alone, before);
 }
 
 /* Runs the loop for every call until `me` is done. */

@@ -25,16 +25,12 @@
 #include "log.h"
 #include "pool.h"
 #include "session.h"
+#include "stats.h"
 
 struct fst3fs_call;
 
 /* How often a thread that waits asks whether its caller was interrupted. */
 #define FST3FS_GLANCE_NS (100 * FST3FS_NS_PER_MS)
-
-/* Counters behind fst3fs_get_info. Under the engine's lock. */
-struct fst3fs_counters {
-	uint64_t reads, requests, bytes, bytes_posix, bytes_direct, io_wait_ns, copy_wait_ns, given_up;
-};
 
 /* Embedded in its owner. */
 struct fst3fs_engine {
@@ -50,6 +46,7 @@ struct fst3fs_engine {
 	struct fst3fs_layout layout;
 	struct fst3fs_files *files;
 	struct fst3fs_pool *openers;
+	struct fst3fs_trace *trace;	      /* NULL: nobody asked for one */
 	void (*end)(struct fst3fs_engine *g); /* the owner's: the last reference is gone */
 
 	pthread_mutex_t lock; /* everything below, and the session's insides */

@@ -72,7 +72,7 @@ static int start_piece(struct fst3fs_engine *g, struct fst3fs_entry *e)
 	e->next += slot->req.length;
 	e->busy++;
 	e->call->busy++;
-	g->count.requests++;
+	fst3fs_count_started(&g->count, slot);
 	return 1;
 }
 

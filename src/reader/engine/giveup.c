@@ -65,7 +65,7 @@ void fst3fs_give_up(struct fst3fs_engine *g, struct fst3fs_call *c, const struct
 	disown_slots(s);
 	fail_calls(g, c, why);
 	g->session = NULL;
-	g->count.given_up++;
+	fst3fs_count_given_up(&g->count);
 	/* Nothing here waits for the mount: closing files and deregistering is left to other threads. */
 	fst3fs_files_drop(g->files, 0);
 	fst3fs_session_free(s, true, 0);

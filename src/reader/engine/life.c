@@ -34,6 +34,7 @@ void fst3fs_engine_fini(struct fst3fs_engine *g)
 {
 	fst3fs_pool_leave(g->openers, 0);
 	fst3fs_files_free(g->files);
+	fst3fs_trace_close(g->trace);
 	pthread_cond_destroy(&g->idle);
 	pthread_mutex_destroy(&g->lock);
 	free(g->mount_point);

@@ -45,6 +45,7 @@ static int choose_transport(struct fst3fs_engine *g, struct fst3fs_entry *e, str
 		return fst3fs_err_set(err, -ENOTSUP, "not on the 3FS mount %s, and reading otherwise is ruled out",
 				      g->mount_point[0] ? g->mount_point : "(none)");
 	e->io = s->posix;
+	g->count.fallbacks += s->main != NULL;
 	if (s->main && !e->call->off_mount)
 		e->call->off_mount = e->path;
 	return 0;
@@ -173,11 +174,13 @@ static void open_run(struct fst3fs_task *task)
 	struct fst3fs_engine *g = job->engine;
 	struct fst3fs_file *file = NULL;
 	struct fst3fs_error err;
+	uint64_t before = fst3fs_now_ns();
 	bool replaced = false, wanted;
 
 	fst3fs_err_reset(&err);
 	if (fst3fs_files_get(g->files, job->path, &file, &err) == 0)
 		replaced = mount_replaced(job, file);
+	fst3fs_trace_span(g->trace, FST3FS_TRACE_OPENS, FST3FS_TRACE_OPEN, before, fst3fs_now_ns(), 0, 0);
 	pthread_mutex_lock(&g->lock);
 	wanted = job->entry != NULL;
 	if (wanted)

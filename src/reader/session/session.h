@@ -35,6 +35,7 @@ struct fst3fs_slot {
 	struct fst3fs_area *held; /* given up while the operating system reads into it: a reference */
 	enum fst3fs_slot_state state;
 	struct fst3fs_slot *next; /* in the free list, or among those landed */
+	uint64_t started_ns, landed_ns, copying_ns;
 };
 
 /* What fst3fs_session_new needs to know. */
