@@ -16,7 +16,8 @@ import fst3fs
 import pytest
 from support import MIB, Mount, dropin, eventually, random_bytes
 
-from fastsafetensor_3fs_reader.cli.doctor import child, engines, library, machine
+from fastsafetensor_3fs_reader.cli import child
+from fastsafetensor_3fs_reader.cli.doctor import engines, library, machine
 from fastsafetensor_3fs_reader.usrbiod import find_usrbiod
 
 NAME = "libhf3fs_api_shared.so"

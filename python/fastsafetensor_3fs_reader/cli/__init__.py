@@ -6,15 +6,16 @@ argparse, because the package needs nothing but Python, and a broken machine is 
 """
 
 import argparse
+import contextlib
 import os
 import sys
 from typing import List, Optional
 
 from ..version import __version__
-from . import cat, check, demo, doctor, exits, info, ls, serve
+from . import bench, cat, check, completion, demo, doctor, exits, info, ls, serve
 from .output import PROGRAM, note
 
-COMMANDS = (doctor, info, ls, check, cat, serve, demo)
+COMMANDS = (doctor, info, ls, check, cat, bench, serve, demo, completion)
 
 
 def build_parser() -> argparse.ArgumentParser:
@@ -37,8 +38,8 @@ def build_parser() -> argparse.ArgumentParser:
 
 def _forget_output() -> None:
     """What is buffered goes nowhere, instead of failing once more when Python ends."""
-    if sys.stdout is not None:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    with open(os.devnull, "wb") as nowhere, contextlib.suppress(AttributeError, OSError):  # it may be no file
+        os.dup2(nowhere.fileno(), sys.stdout.fileno())
 
 
 def _run(args: argparse.Namespace) -> int:

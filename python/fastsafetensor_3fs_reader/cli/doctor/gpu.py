@@ -5,8 +5,8 @@ import ctypes
 import mmap
 from typing import Any, List
 
-from . import child
-from .child import Report
+from .. import child
+from ..child import Report
 from .lines import BAD, NONE, OK, WARN, Line
 
 DRIVER = "libcuda.so.1"

@@ -8,8 +8,8 @@ from ...backend import get_backend, is_available
 from ...hf3fs_lib import candidates, load
 from ...settings import resolve
 from ...version import __version__
-from . import child
-from .child import Report
+from .. import child
+from ..child import Report
 from .lines import BAD, OK, WARN, Line
 
 SILENCE_S = 20.0

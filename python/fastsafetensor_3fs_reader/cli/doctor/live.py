@@ -10,7 +10,7 @@ from typing import Callable, Iterator, List, Tuple
 
 from ...backend import create_reader, extract_mount_point
 from ...interface import FileReaderInterface
-from .child import Report
+from ..child import Report
 
 MIB = 1 << 20
 #: How long the real read takes.

@@ -4,8 +4,9 @@
 import os
 from typing import Any, Callable, Dict, List, Optional
 
+from .. import child
 from ..output import bytes_text
-from . import child, live
+from . import live
 from .lines import BAD, NONE, OK, WARN, Line
 from .mountinfo import Mount, mount_of, mounts
 

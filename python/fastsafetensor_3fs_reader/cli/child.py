@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """Work that may hang or crash, in a process of its own.
 
-A call that hangs in the kernel cannot be ended, not even by a signal, and neither can the process that is in it. So
-the doctor never makes one: a child does, says what comes of it line by line, and is left alone when it falls silent.
+A call that hangs in the kernel cannot be ended, not even by a signal, and neither can the process that is in it. So a
+child makes it, says what comes of it line by line, and is left alone when it falls silent.
 """
 
 import contextlib
@@ -22,7 +22,7 @@ END_S = 1.0
 #: Its arguments are the function's module, its name and its arguments in JSON.
 _START = (
     "import sys, json; sys.path[:] = json.loads(sys.argv[1]);"
-    " from fastsafetensor_3fs_reader.cli.doctor.child import main; main(*sys.argv[2:])"
+    " from fastsafetensor_3fs_reader.cli.child import main; main(*sys.argv[2:])"
 )
 
 
