@@ -4,6 +4,7 @@
 import ast
 import functools
 import inspect
+import itertools
 import re
 import subprocess
 import sys
@@ -11,8 +12,8 @@ from pathlib import Path
 from typing import Any, Callable, Dict, Iterator, List, Set, Tuple
 
 import pytest
-from rows import SETS
 from support import MIB, PACKAGE, ROOT, Mount, safetensors_file
+from targets import SETS
 
 from fastsafetensor_3fs_reader import ThreeFSFileReader
 from fastsafetensor_3fs_reader.backend import BACKENDS
@@ -146,9 +147,15 @@ def test_what_make_is_asked_for_exists(page: Path) -> None:
                 assert re.search(rf"^{name}:", makefile, re.MULTILINE), line
 
 
+FLAG = re.compile(r"(?<![\w-])--[a-z][a-z0-9-]*")
+
+
+def help_of(*command: str) -> str:
+    return subprocess.run([*command, "--help"], capture_output=True, text=True, check=True).stdout
+
+
 def flags(*command: str) -> Set[str]:
-    done = subprocess.run([*command, "--help"], capture_output=True, text=True, check=True)
-    return set(re.findall(r"(?<![\w-])--[a-z][a-z0-9-]*", done.stdout))
+    return set(FLAG.findall(help_of(*command)))
 
 
 @functools.lru_cache(maxsize=1)
@@ -156,11 +163,12 @@ def programs() -> Dict[str, Set[str]]:
     """Our programs by how they are called, and the flags of each."""
     hack = ROOT / "hack" / "benchmark"
     module = [sys.executable, "-m", PACKAGE]
+    commands = {name: flags(*module, name) for name in re.findall(r"^    ([a-z]+) ", help_of(*module), re.MULTILINE)}
     return {
+        **{f"fst3fs {name}": known for name, known in commands.items()},
+        **{f"-m {PACKAGE} {name}": known for name, known in commands.items()},
         "benchmark_runner.py": flags(sys.executable, str(hack / "benchmark_runner.py")),
         "targets.py": flags(sys.executable, str(hack / "targets.py")),
-        f"-m {PACKAGE} demo": flags(*module, "demo"),
-        f"-m {PACKAGE} info": flags(*module, "info"),
         "usrbiod ": flags(find_usrbiod()),
     }
 
@@ -176,8 +184,15 @@ def calls(page: str) -> Iterator[Tuple[str, str]]:
 @every_page
 def test_flags_exist(page: Path) -> None:
     for program, line in calls(page.read_text()):
-        used = set(re.findall(r"(?<![\w-])--[a-z][a-z0-9-]*", line.split(program, 1)[1]))
+        used = set(FLAG.findall(line.split(program, 1)[1]))
         assert used <= programs()[program], f"{line}: {used - programs()[program]}"
+
+
+@every_page
+def test_commands_exist(page: Path) -> None:
+    for line in code(page.read_text()):
+        for name in re.findall(rf"^(?:fst3fs|python -m {PACKAGE}) ([a-z]+)", line):
+            assert f"fst3fs {name}" in programs(), line
 
 
 def test_flags_in_the_model_exist() -> None:
@@ -264,7 +279,8 @@ RESULTS = table(PERFORMANCE, "row", "target", "result", "", "samples")
 
 def rows_of_the_benchmark() -> Iterator[Tuple[str, str]]:
     """(pattern of the name, target as the page has it, "" for one that only a run knows) of each row."""
-    for node in ast.walk(ast.parse((ROOT / "hack" / "benchmark" / "rows.py").read_text())):
+    nodes = (ast.walk(ast.parse(path.read_text())) for path in (ROOT / "hack" / "benchmark").glob("*rows.py"))
+    for node in itertools.chain.from_iterable(nodes):
         if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id == "Row":
             name, target = node.args[0], node.args[2]
             parts = name.values if isinstance(name, ast.JoinedStr) else [name]
@@ -279,7 +295,7 @@ def rows_of_the_benchmark() -> Iterator[Tuple[str, str]]:
 def test_rows_are_the_benchmarks(row: List[str]) -> None:
     name, target, result, verdict, _ = row
     found = [wanted for pattern, wanted in rows_of_the_benchmark() if re.fullmatch(pattern, name)]
-    assert found, "no such row in rows.py"
+    assert found, "no such row in the benchmark"
     assert target in found or "" in found
     if target == "report":
         assert verdict == ""
