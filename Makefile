@@ -25,6 +25,7 @@ PACKAGE_SOURCES := meson.build meson.options pyproject.toml \
 .PHONY: help
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-11s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@echo '  V=1 with any of them shows all that its steps print'
 
 .PHONY: demo
 demo: $(VENV)/.package ## read a checkpoint through USRBIO, compare every tensor (MODEL=dir: your own; MOUNT=dir: on a real 3FS)

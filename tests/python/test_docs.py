@@ -1,206 +1,354 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The documentation says what is so: every error message, every option, every function of the C API."""
+"""What README and docs say is so: names, commands, arguments, links, and figures that follow from others."""
 
-import importlib.util
+import ast
+import functools
+import inspect
+import itertools
 import re
-import shutil
 import subprocess
 import sys
 from pathlib import Path
-from types import ModuleType
-from typing import Dict, List, Set
+from typing import Any, Callable, Dict, Iterator, List, Set, Tuple
 
 import pytest
-from support import ROOT
+from support import MIB, PACKAGE, ROOT, Mount, safetensors_file
+from targets import SETS
 
-from fastsafetensor_3fs_reader.cli import COMMANDS, build_parser, exits
+from fastsafetensor_3fs_reader import ThreeFSFileReader
+from fastsafetensor_3fs_reader.backend import BACKENDS
+from fastsafetensor_3fs_reader.settings import DEFAULT_TIMEOUT_S, SETTINGS, environment_name
 from fastsafetensor_3fs_reader.usrbiod import find_usrbiod
 
-DOCS = ROOT / "docs"
+DOCS = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", ROOT / "CHANGELOG.md", *sorted((ROOT / "docs").glob("*.md"))]
+README = (ROOT / "README.md").read_text()
+PERFORMANCE = (ROOT / "docs" / "performance.md").read_text()
+
+every_page = pytest.mark.parametrize("page", DOCS, ids=lambda page: page.name)
+
+# ------------------------------------------------------------------ reading Markdown
 
 
-# ------------------------------------------------------------------ error messages
+def blocks(text: str, language: str = r"\w*") -> List[str]:
+    """What stands between fences, with continued lines joined."""
+    found = re.findall(rf"^```{language}\n(.*?)^```", text, re.DOTALL | re.MULTILINE)
+    return [re.sub(r"\\\n\s*", " ", block) for block in found]
 
 
-@pytest.fixture(scope="module")
-def sources() -> ModuleType:
-    """hack/messages.py, which finds the messages in the sources."""
-    spec = importlib.util.spec_from_file_location("messages", ROOT / "hack" / "messages.py")
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+def inline(text: str) -> List[str]:
+    return re.findall(r"`([^`\n]+)`", re.sub(r"^```.*?^```", "", text, flags=re.DOTALL | re.MULTILINE))
 
 
-def explained() -> List[str]:
-    """The messages of docs/troubleshooting.md: what stands in code in the first column of its tables."""
-    rows = [
-        line
-        for line in (DOCS / "troubleshooting.md").read_text(encoding="utf-8").splitlines()
-        if line.startswith("| `")
-    ]
-    return [message for row in rows for message in re.findall(r"`([^`]+)`", row.split(" | ")[0])]
+def code(text: str) -> List[str]:
+    """Everything that is set as code, line by line."""
+    return [line for block in blocks(text) for line in block.splitlines()] + inline(text)
 
 
-def explains(entry: str, text: str, said: Set[str], hole: str) -> bool:
-    """An entry is a message, or, where it is none and ends with a hole, how several begin."""
-    return entry == text or (entry not in said and entry.endswith(hole) and text.startswith(entry[: -len(hole)]))
+def table(text: str, *headings: str) -> List[List[str]]:
+    """The cells of the first table with these headings, row by row."""
+    for part in text.split("\n\n"):
+        lines = [[cell.strip() for cell in line.strip("|").split("|")] for line in part.splitlines() if line[:1] == "|"]
+        if lines and lines[0] == list(headings):
+            return lines[2:]
+    raise AssertionError(f"no table {headings}")
 
 
-def test_every_message_is_explained(sources: ModuleType) -> None:
-    messages, entries = sources.messages(), explained()
-    said = {message.text for message in messages}
-    missing = [m for m in messages if not any(explains(entry, m.text, said, sources.HOLE) for entry in entries)]
-    lines = [f"{m.file}:{m.line}: {m.text}" for m in missing]
-    assert not missing, "docs/troubleshooting.md says nothing of:\n" + "\n".join(lines)
+def number(text: str) -> float:
+    return float(re.sub(r"[*,]", "", text).split()[0])
 
 
-def test_nothing_is_explained_that_nobody_says(sources: ModuleType) -> None:
-    said = {message.text for message in sources.messages()}
-    stale = [entry for entry in explained() if not any(explains(entry, text, said, sources.HOLE) for text in said)]
-    assert not stale, "docs/troubleshooting.md explains what the sources do not say:\n" + "\n".join(stale)
+# ------------------------------------------------------------------ links
 
 
-def test_messages_are_found(sources: ModuleType) -> None:
-    """One of each kind: a format of C with macros, one cut by a bracket, a row of a table, and Python's."""
-    said = {message.text for message in sources.messages()}
-    for text in (
-        "buffer_size is …, must be between 1 and this machine's …",
-        "this user may not open its 3fs-virt/iovs",
-        "usrbiod: need BACKING_DIR and MOUNTPOINT; see usrbiod --help",
-        "entries must be at least 1, not …",
-        "short read: … of … bytes at offset …",
-    ):
-        assert text in said
+def anchors(page: Path) -> Set[str]:
+    headings = re.findall(r"^#+ (.*)$", page.read_text(), re.MULTILINE)
+    return {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings}
 
 
-# ------------------------------------------------------------------ man pages of the tools
+@every_page
+def test_links_lead_somewhere(page: Path) -> None:
+    for link in re.findall(r"\]\(([^)\s]+)\)", page.read_text()):
+        if link.startswith("https://"):
+            continue
+        name, _, anchor = link.partition("#")
+        target = (page.parent / name).resolve() if name else page
+        assert target.exists(), link
+        assert not anchor or anchor in anchors(target), link
 
 
-def man_page(name: str) -> str:
-    return (DOCS / "man" / name).read_text(encoding="utf-8")
+# ------------------------------------------------------------------ names of files, functions and variables
+
+#: Another project's, which the page says.
+OF_OTHERS = {"FASTSAFETENSORS_CONFIG", "cuda.h", "python/sglang/srt/model_loader/weight_utils.py"}
 
 
-def options_in_mdoc(text: str) -> Dict[str, bool]:
-    """Of the lists of options: each, and whether it takes an argument."""
-    found = {}
-    for line in re.findall(r"^\.It (Fl .*)$", text, re.MULTILINE):
-        for part in re.split(r" [,;] (?=Fl)", line):
-            names = re.findall(r"Fl Fl ([\w-]+)|Fl (\w)(?!l )", part)
-            found.update({long or short: " Ar " in part or " Cm " in part for long, short in names})
-    return found
+@functools.lru_cache(maxsize=1)
+def files() -> List[str]:
+    """Of the tree, without what was built in it."""
+    built = re.compile(r"(build|dist|benchmark_results|\.\w+)")
+    tops = [top for top in ROOT.iterdir() if not built.match(top.name)]
+    return [str(path.relative_to(ROOT)) for top in tops for path in [top, *top.rglob("*")]]
 
 
-def options_in_synopsis(text: str) -> Dict[str, bool]:
-    """Of the lines below a command's name: each, and whether it takes an argument."""
-    pairs = re.findall(r"Fl Fl ([\w-]+)( Ar)?", text)
-    return {name: bool(argument) for name, argument in pairs}
+@every_page
+def test_files_that_are_named_exist(page: Path) -> None:
+    tops = {name.split("/")[0] for name in files()}
+    names = {Path(name).name for name in files()}
+    lines = [line for line in code(page.read_text()) if not line.startswith("ninja ")]  # whose targets are files to be
+    for word in {word.rstrip(".,:;") for line in lines for word in line.split()} - OF_OTHERS:
+        if re.fullmatch(r"[\w.\-]+/[\w./\-]*", word) and word.split("/")[0] in tops:
+            assert word.rstrip("/") in files() or (page.parent / word).exists(), word
+        elif re.fullmatch(r"\w+\.[chs]h?", word):
+            assert word in names, word
 
 
-def options_in_help(text: str) -> Dict[str, bool]:
-    """Of lines such as "  -f, --foreground  stay in front": each, and whether it takes an argument."""
-    found = {}
-    for letter, long, argument in re.findall(r"^  (?:-(\w), |    )--([\w-]+)(?: ([A-Z]+|ro))?  ", text, re.MULTILINE):
-        found.update({name: bool(argument) for name in (letter, long) if name})
-    return found
+@functools.lru_cache(maxsize=1)
+def sources() -> str:
+    """All code of ours that a user runs or links with."""
+    folders = ("include", "src", "usrbiod", "python", "hack")
+    paths = [path for folder in folders for path in (ROOT / folder).rglob("*") if path.suffix in (".c", ".h", ".py")]
+    return "\n".join([path.read_text() for path in paths] + [environment_name(name) for name in SETTINGS])
 
 
-def test_usrbiod() -> None:
-    shown = subprocess.run([find_usrbiod(), "--help"], capture_output=True, text=True, check=True).stdout
-    in_help = options_in_help(shown)
-    assert len(in_help) > 10
-    documented = options_in_mdoc(man_page("usrbiod.1"))
-    # The letter of --options; its long name means nothing to anybody but getopt.
-    assert {name: argument for name, argument in in_help.items() if name != "options"} == documented
+@every_page
+def test_environment_variables_exist(page: Path) -> None:
+    pattern = r"(?<![A-Z_])(?:FST3FS|FASTSAFETENSORS|HF3FS|USRBIOD)(?:_[A-Z0-9]+)*\b(?!_)"
+    for name in set(re.findall(pattern, "\n".join(code(page.read_text())))) - OF_OTHERS:
+        assert re.search(rf"{name}\b", sources()), name
 
 
-def sections(text: str) -> Dict[str, str]:
-    """Of fst3fs(1): command -> its part."""
-    parts = re.split(r"^\.Ss (\w+)$", text.split(".Sh COMMANDS")[1].split(".Sh ENVIRONMENT")[0], flags=re.MULTILINE)
-    return dict(zip(parts[1::2], parts[2::2]))
+@every_page
+def test_c_functions_exist(page: Path) -> None:
+    header = (ROOT / "include" / "fst3fs.h").read_text()
+    for name in re.findall(r"\bfst3fs_\w+", "\n".join(inline(page.read_text()))):
+        assert re.search(rf"\b{name}\b", header), name
 
 
-def test_every_command_and_no_other() -> None:
-    assert list(sections(man_page("fst3fs.1"))) == [module.__name__.rpartition(".")[2] for module in COMMANDS]
+@every_page
+def test_what_info_is_asked_for_is_there(page: Path) -> None:
+    with ThreeFSFileReader("", buffer_size=MIB) as reader:
+        for name in re.findall(r'info\(\)\["(\w+)"\]', page.read_text()):
+            assert name in reader.info(), name
 
 
-@pytest.mark.parametrize("module", COMMANDS, ids=lambda module: module.__name__.rpartition(".")[2])
-def test_a_command(module: ModuleType, capsys: pytest.CaptureFixture) -> None:
-    name = module.__name__.rpartition(".")[2]
-    part = sections(man_page("fst3fs.1"))[name]
-    with pytest.raises(SystemExit):
-        build_parser().parse_args([name, "--help"])
-    shown = capsys.readouterr().out
-    in_help = {
-        long: bool(argument)
-        for long, argument in re.findall(
-            r"^  (?:-\w, )?--([\w-]+)(?: ([A-Z]+|\{[\w,]+\}))?(?:  |$)", shown, re.MULTILINE
-        )
-        if long != "help"
+# ------------------------------------------------------------------ commands
+
+
+@every_page
+def test_what_make_is_asked_for_exists(page: Path) -> None:
+    makefile = (ROOT / "Makefile").read_text()
+    for line in code(page.read_text()):
+        match = re.match(r"make\b([^#]*)", line)
+        for word in match.group(1).split() if match else []:
+            name, is_variable, _ = word.partition("=")
+            if is_variable:
+                assert re.search(rf"\$\({name}\)|make {name}=", makefile), line
+            else:
+                assert re.search(rf"^{name}:", makefile, re.MULTILINE), line
+
+
+FLAG = re.compile(r"(?<![\w-])--[a-z][a-z0-9-]*")
+
+
+def help_of(*command: str) -> str:
+    return subprocess.run([*command, "--help"], capture_output=True, text=True, check=True).stdout
+
+
+def flags(*command: str) -> Set[str]:
+    return set(FLAG.findall(help_of(*command)))
+
+
+@functools.lru_cache(maxsize=1)
+def programs() -> Dict[str, Set[str]]:
+    """Our programs by how they are called, and the flags of each."""
+    hack = ROOT / "hack" / "benchmark"
+    module = [sys.executable, "-m", PACKAGE]
+    commands = {name: flags(*module, name) for name in re.findall(r"^    ([a-z]+) ", help_of(*module), re.MULTILINE)}
+    return {
+        **{f"fst3fs {name}": known for name, known in commands.items()},
+        **{f"-m {PACKAGE} {name}": known for name, known in commands.items()},
+        "benchmark_runner.py": flags(sys.executable, str(hack / "benchmark_runner.py")),
+        "targets.py": flags(sys.executable, str(hack / "targets.py")),
+        "usrbiod ": flags(find_usrbiod()),
     }
-    synopsis, _, description = part.partition("\n.Pp\n")
-    assert options_in_synopsis(synopsis) == in_help
-    # --json means the same everywhere, and is described once.
-    assert options_in_mdoc(description) == {long: arg for long, arg in in_help.items() if long != "json"}
 
 
-def test_exit_codes() -> None:
-    part = man_page("fst3fs.1").split(".Sh EXIT STATUS")[1]
-    assert re.findall(r"^\.It (\d+)$", part, re.MULTILINE) == re.findall(
-        r"(?:^|; |codes: )(\d+) ", exits.EPILOG.replace("\n", "; ")
-    )
+def calls(page: str) -> Iterator[Tuple[str, str]]:
+    """(program, command line) for every line of code that calls one of ours."""
+    for line in code(page):
+        for program in programs():
+            if program in line and not line.startswith(("meson", "ninja")):
+                yield program, line
 
 
-@pytest.mark.parametrize("name", ["fst3fs.1", "usrbiod.1"])
-def test_a_page_is_well_formed(name: str) -> None:
-    if shutil.which("groff") is None:
-        pytest.skip("no groff here")
-    command = ["groff", "-mdoc", "-ww", "-z", str(DOCS / "man" / name)]
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
-    assert (done.returncode, done.stderr) == (0, "")
+@every_page
+def test_flags_exist(page: Path) -> None:
+    for program, line in calls(page.read_text()):
+        used = set(FLAG.findall(line.split(program, 1)[1]))
+        assert used <= programs()[program], f"{line}: {used - programs()[program]}"
 
 
-# ------------------------------------------------------------------ the site, and the man page of the C API
+@every_page
+def test_commands_exist(page: Path) -> None:
+    for line in code(page.read_text()):
+        for name in re.findall(rf"^(?:fst3fs|python -m {PACKAGE}) ([a-z]+)", line):
+            assert f"fst3fs {name}" in programs(), line
 
 
-def declared() -> Set[str]:
-    """Functions, types and constants of fst3fs.h."""
-    header = (ROOT / "include" / "fst3fs.h").read_text(encoding="utf-8")
-    functions = re.findall(r"^FST3FS_API [^;(]*?\b(\w+)\(", header, re.MULTILINE)
-    types = re.findall(r"^(?:struct|enum) (\w+) \{", header, re.MULTILINE)
-    constants = re.findall(r"^\t(FST3FS_\w+)\s*[=,]", header, re.MULTILINE)
-    return {*functions, *types, *constants}
+def test_flags_in_the_model_exist() -> None:
+    used = {text.split()[0] for text in inline(PERFORMANCE) if re.match(r"--[a-z]", text)}
+    assert used <= programs()["usrbiod "] | programs()["benchmark_runner.py"]
 
 
-@pytest.fixture(scope="module")
-def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """`make docs`, somewhere else: it fails on any warning."""
-    for module, tool in (("sphinx", "sphinx"), ("breathe", "breathe")):
-        pytest.importorskip(module, reason=f"no {tool} here: make docs")
-    if shutil.which("doxygen") is None:
-        pytest.skip("no doxygen here: make docs")
-    folder = tmp_path_factory.mktemp("docs")
-    subprocess.run([sys.executable, "-I", str(ROOT / "hack" / "docs.py"), str(folder)], check=True, cwd=ROOT)
-    return folder
+def test_there_are_commands_to_check() -> None:
+    found = {program for page in DOCS for program, _ in calls(page.read_text())}
+    assert found >= {"benchmark_runner.py", f"-m {PACKAGE} info", "usrbiod "}
 
 
-def test_the_man_page_of_the_c_api(site: Path) -> None:
-    page = (site / "man" / "fst3fs.3").read_text(encoding="utf-8").replace("\\&", "").replace("\\-", "-")
-    names = declared()
-    assert len(names) > 50
-    missing = {name for name in names if not re.search(rf"\b{name}\b", page)}
-    assert not missing
-    # And each by a name of its own.
-    for name in names:
-        alias = site / "man" / f"{name}.3"
-        assert alias.exists() == name.islower(), name
-        assert name.isupper() or alias.read_text(encoding="utf-8") == ".so man3/fst3fs.3\n"
+def test_the_manual_has_the_flags_of_the_daemon() -> None:
+    manual = (ROOT / "docs" / "man" / "usrbiod.1").read_text()
+    items = "\n".join(line for line in manual.splitlines() if line.startswith(".It "))
+    described = {f"--{name}" for name in re.findall(r"Fl Fl ([a-z-]+)", items)}
+    assert described | {"--options"} == programs()["usrbiod "]
 
 
-def test_the_pages_of_the_site(site: Path) -> None:
-    pages = {path.stem for path in (site / "html").glob("*.html")}
-    assert {path.stem for path in DOCS.glob("*.md")} <= pages
-    python = (site / "html" / "api" / "python.html").read_text(encoding="utf-8")
-    for name in ("ThreeFSFileReader", "read_many", "create_reader", "safe_open", "extract_mount_point"):
-        assert name in python
+# ------------------------------------------------------------------ the README's reader
+
+
+def arguments(call: ast.Call) -> Dict[str, Any]:
+    """Names and defaults, as inspect has them."""
+    required = {ast.unparse(arg): inspect.Parameter.empty for arg in call.args}
+    return {**required, **{str(keyword.arg): ast.literal_eval(keyword.value) for keyword in call.keywords}}
+
+
+def signature(function: Callable) -> Dict[str, Any]:
+    return {name: p.default for name, p in inspect.signature(function).parameters.items() if name != "self"}
+
+
+def documented() -> List[ast.expr]:
+    """What the first column of the table of methods names."""
+    rows = table(README, "", "")
+    return [ast.parse(text, mode="eval").body for row in rows for text in inline(row[0])]
+
+
+def test_the_readers_methods_are_as_listed() -> None:
+    listed = documented()
+    calls_ = {node.func.id: node for node in listed if isinstance(node, ast.Call)}  # type: ignore[attr-defined]
+    names = {node.id for node in listed if isinstance(node, ast.Name)} | calls_.keys()
+    public = {name for name in dir(ThreeFSFileReader) if not name.startswith("_")}
+    assert names == public - {"core"}, "which is for other modules of the package"
+    for name, call in calls_.items():
+        if all(isinstance(arg, ast.Name) for arg in call.args):
+            assert arguments(call) == signature(getattr(ThreeFSFileReader, name)), name
+
+
+def test_the_constructor_is_as_listed() -> None:
+    (text,) = re.findall(r"`ThreeFSFileReader\((mount_point, .*?)\)`", README)
+    call = ast.parse(f"f({text.replace('64 MiB', str(64 * MIB))})", mode="eval").body
+    assert isinstance(call, ast.Call)
+    real = inspect.signature(ThreeFSFileReader.__init__).parameters.values()
+    positional = {p.name: p.default for p in real if p.kind is p.POSITIONAL_OR_KEYWORD and p.name != "self"}
+    assert arguments(call) == positional
+    rows = table(README, "argument", "variable", "")
+    assert {row[0]: row[1] for row in rows} == {f"`{name}`": f"`{environment_name(name)}`" for name in SETTINGS}
+    assert {p.name for p in real if p.kind is p.KEYWORD_ONLY} == set(SETTINGS)
+    (timeout,) = (row[2] for row in rows if row[0] == "`timeout`")
+    assert timeout.endswith(f"; {DEFAULT_TIMEOUT_S:g}")
+
+
+def test_the_backends_are_as_listed() -> None:
+    (listed,) = re.findall(r"`FASTSAFETENSORS_BACKEND=([\w|]+)`", README)
+    assert listed.split("|") == [*(backend.name for backend in BACKENDS), "auto"]
+
+
+def test_the_example_works(mount: Mount) -> None:
+    (example,) = blocks(README, "python")
+    (path,) = re.findall(r'^path = "(.*)"$', example, re.MULTILINE)
+    given = mount.write(Path(path).name, safetensors_file(b"tensor data"))
+    names: Dict[str, Any] = {}
+    exec(example.replace(path, given), names)
+    assert bytes(names["tensors"]) == b"tensor data"
+    assert names["reader"].info()["bytes_posix"] == 0
+    assert names["reader"].info()["transport"] == "usrbio"
+
+
+# ------------------------------------------------------------------ figures
+
+RESULTS = table(PERFORMANCE, "row", "target", "result", "", "samples")
+
+
+def rows_of_the_benchmark() -> Iterator[Tuple[str, str]]:
+    """(pattern of the name, target as the page has it, "" for one that only a run knows) of each row."""
+    nodes = (ast.walk(ast.parse(path.read_text())) for path in (ROOT / "hack" / "benchmark").glob("*rows.py"))
+    for node in itertools.chain.from_iterable(nodes):
+        if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id == "Row":
+            name, target = node.args[0], node.args[2]
+            parts = name.values if isinstance(name, ast.JoinedStr) else [name]
+            pattern = "".join(re.escape(p.value) if isinstance(p, ast.Constant) else r"\S+" for p in parts)
+            bound = "<=" if any(keyword.arg == "at_most" for keyword in node.keywords) else ">="
+            known = isinstance(target, ast.Constant)
+            value = "report" if known and target.value is None else f"{bound} {target.value:g}" if known else ""
+            yield re.sub(r"^(\\ )+", "", pattern), value
+
+
+@pytest.mark.parametrize("row", RESULTS, ids=lambda row: row[0])
+def test_rows_are_the_benchmarks(row: List[str]) -> None:
+    name, target, result, verdict, _ = row
+    found = [wanted for pattern, wanted in rows_of_the_benchmark() if re.fullmatch(pattern, name)]
+    assert found, "no such row in the benchmark"
+    assert target in found or "" in found
+    if target == "report":
+        assert verdict == ""
+    else:
+        bound, value = target.split()
+        met = number(result) <= float(value) if bound == "<=" else number(result) >= float(value)
+        assert verdict == ("met" if met else "**missed**")
+
+
+def test_sets_of_rows_are_the_benchmarks() -> None:
+    for names in re.findall(r"ROWS=([a-z,]+)", "\n".join(code(PERFORMANCE))):
+        assert names == "a,b" or set(names.split(",")) <= SETS.keys()
+
+
+def test_how_many_times_faster_follows_from_the_table() -> None:
+    rows = table(PERFORMANCE, "way", "buffer", "1 process", "ours is", "8 processes", "ours is")
+    ours = {row[1]: row for row in rows if row[0].startswith("**c**")}
+    peers = [row for row in rows if row[3]]
+    assert len(peers) >= 4
+    for row in peers:
+        for at in (2, 4):
+            best = number(ours.get(row[1], ours["64 MiB"])[at])
+            # Both were rounded to two digits.
+            lowest, highest = (best - 0.005) / (number(row[at]) + 0.005), (best + 0.005) / (number(row[at]) - 0.005)
+            digits = len(row[at + 1].split()[0].partition(".")[2])
+            half = 0.5 * 10**-digits
+            assert lowest - half <= number(row[at + 1]) <= highest + half, row
+
+
+def costs() -> Tuple[float, float]:
+    """Microseconds for each request, and seconds for each GB."""
+    (found,) = re.findall(r"([\d.]+) microseconds for each request and ([\d.]+) seconds for each GB", PERFORMANCE)
+    return float(found[0]), float(found[1])
+
+
+def test_a_node_follows_from_what_a_request_costs() -> None:
+    request_us, gb_s = costs()
+    node = {row[0]: row for row in table(PERFORMANCE, "", "", "")}
+    floor = 640 / 50
+    requests = round(640e9 / (2 * MIB), -3)
+    assert number(node["the floor"][2]) == floor
+    assert number(node["requests of 2 MiB"][2]) == requests
+    _, how, result = node["the client's CPU"]
+    assert how == f"{requests:,.0f} x {request_us:g} us + 640 x {gb_s:g} s"
+    seconds = requests * request_us / 1e6 + 640 * gb_s
+    assert result == f"{seconds:.1f} s in all: {seconds / floor:.2f} of one core over {floor:.1f} s"
+
+
+def test_what_a_request_costs_follows_from_the_table() -> None:
+    """To a fifth of the cost and the last digit: two numbers stand for five measured ones."""
+    request_us, gb_s = costs()
+    for size, requests, _, cpu in table(PERFORMANCE, "request", "requests a GB", "GB/s", "CPU seconds for each GB"):
+        bytes_ = number(size) * {"KiB": 1 << 10, "MiB": 1 << 20}[size.split()[1]]
+        assert number(requests) == round(1e9 / bytes_)
+        predicted = number(requests) * request_us / 1e6 + gb_s
+        assert number(cpu) == pytest.approx(predicted, rel=0.2, abs=0.001), size
