@@ -14,7 +14,7 @@ import pytest
 from support import MIB, Mount, eventually, python, random_bytes
 
 from fastsafetensor_3fs_reader import __version__
-from fastsafetensor_3fs_reader.cli import COMMANDS, build_parser, main
+from fastsafetensor_3fs_reader.cli import COMMANDS, build_parser, main, name_of
 from fastsafetensor_3fs_reader.usrbiod import is_mounted
 
 # ------------------------------------------------------------------ as a whole
@@ -39,10 +39,10 @@ def test_wrong_use(arguments: list) -> None:
     assert "usage: fst3fs" in done.stderr
 
 
-@pytest.mark.parametrize("module", COMMANDS, ids=lambda module: module.__name__.rpartition(".")[2])
+@pytest.mark.parametrize("module", COMMANDS, ids=name_of)
 def test_help_says_what_the_exit_codes_mean(module: Any, capsys: pytest.CaptureFixture) -> None:
     with pytest.raises(SystemExit):
-        build_parser().parse_args([module.__name__.rpartition(".")[2], "--help"])
+        build_parser().parse_args([name_of(module), "--help"])
     shown = capsys.readouterr().out
     assert "exit codes: 0 all well" in shown
     assert ("--json" in shown) == module.HAS_JSON

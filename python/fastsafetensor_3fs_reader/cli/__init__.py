@@ -9,13 +9,19 @@ import argparse
 import contextlib
 import os
 import sys
+from types import ModuleType
 from typing import List, Optional
 
 from ..version import __version__
-from . import bench, cat, check, completion, demo, doctor, exits, info, ls, serve
+from . import bench, cat, check, completion, demo, doctor, exits, info, ls, serve, trace_plot
 from .output import PROGRAM, note
 
-COMMANDS = (doctor, info, ls, check, cat, bench, serve, demo, completion)
+COMMANDS = (doctor, info, ls, check, cat, bench, trace_plot, serve, demo, completion)
+
+
+def name_of(command: ModuleType) -> str:
+    """What people type for a module of COMMANDS."""
+    return command.__name__.rpartition(".")[2].replace("_", "-")
 
 
 def build_parser() -> argparse.ArgumentParser:
@@ -27,8 +33,7 @@ def build_parser() -> argparse.ArgumentParser:
     parser.add_argument("--version", action="version", version=__version__)
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
     for module in COMMANDS:
-        name = module.__name__.rpartition(".")[2]
-        command = commands.add_parser(name, help=module.HELP, description=module.HELP, epilog=exits.EPILOG)
+        command = commands.add_parser(name_of(module), help=module.HELP, description=module.HELP, epilog=exits.EPILOG)
         module.add_arguments(command)
         if module.HAS_JSON:
             command.add_argument("--json", action="store_true", help="for programs")
