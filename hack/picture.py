@@ -31,7 +31,7 @@ def main(output: str) -> None:
                 reader.read_chunked(os.path.join(mount, "file"), ctypes.addressof(target), 0, SIZE)
             seen = traceplot.load(trace)
         verdict = traceplot.judge(seen)
-        title = f"{SIZE / 1e6:.0f} MB over a simulated link of 1 GB/s: {verdict.in_flight:.1f} requests in flight on average"
+        title = f"{SIZE / 1e6:.0f} MB, a link of 1 GB/s: {verdict.in_flight:.1f} requests in flight on average"
         traceplot.plot(seen, output, title)
         print(verdict.words)
 
