@@ -1,9 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "json.h"
 
-#include <errno.h>
-#include <stdarg.h>
-#include <stdio.h>
 #include <string.h>
 
 #include "fault.h"
@@ -11,41 +8,19 @@
 
 /* ------------------------------------------------------------------ errors */
 
-int st_json_fault(struct st_json *r, enum safetensors_rule rule, uint64_t position, const char *fmt, ...)
-{
-	char subject[sizeof(struct st_quoted) + 8];
-	struct st_quoted name;
-	va_list ap;
-
-	if (r->subject.s)
-		snprintf(subject, sizeof(subject), "tensor %s", st_quote(&name, r->subject.s, r->subject.bytes));
-	else
-		snprintf(subject, sizeof(subject), "%s", r->document);
-	va_start(ap, fmt);
-	st_vfault(r->err, rule, position, subject, fmt, ap);
-	va_end(ap);
-	return -EINVAL;
-}
-
-int st_json_no_memory(struct st_json *r)
-{
-	return fst3fs_err_set(r->err, -ENOMEM, "no memory for the %s of %zu bytes", r->document,
-			      (size_t)(r->end - r->begin));
-}
-
-uint64_t st_json_byte(const struct st_json *r, const char *p)
-{
-	return r->base + (uint64_t)(p - r->begin);
-}
-
 static uint64_t here(const struct st_json *r)
 {
 	return st_json_byte(r, r->at);
 }
 
-static bool digit(const struct st_json *r)
+static inline unsigned to_digit(char c)
 {
-	return r->at < r->end && *r->at >= '0' && *r->at <= '9';
+	return (unsigned)c - '0';
+}
+
+static bool is_digit(const struct st_json *r)
+{
+	return r->at < r->end && to_digit(*r->at) < 10;
 }
 
 /* What comes next is nothing that the grammar allows there. `wanted` is a clause: "':' must follow". */
@@ -85,7 +60,7 @@ static const char *kind_here(const struct st_json *r)
 	case '-':
 		return "a number";
 	default:
-		return digit(r) ? "a number" : word_here(r);
+		return is_digit(r) ? "a number" : word_here(r);
 	}
 }
 
@@ -99,12 +74,17 @@ static int wrong_type(struct st_json *r, enum safetensors_rule rule, const char 
 
 /* ------------------------------------------------------------------ structure */
 
-/* The byte that comes next, white space skipped; NUL at the end: JSON that is UTF-8 without NULs has none. */
-static char peek(struct st_json *r)
+static char skip_space(struct st_json *r)
 {
 	while (r->at < r->end && (*r->at == ' ' || *r->at == '\n' || *r->at == '\r' || *r->at == '\t'))
 		r->at++;
 	return r->at < r->end ? *r->at : '\0';
+}
+
+/* The byte that comes next, white space skipped; NUL at the end: JSON that is UTF-8 without NULs has none. */
+static inline char peek(struct st_json *r)
+{
+	return r->at < r->end && (unsigned char)*r->at > ' ' ? *r->at : skip_space(r);
 }
 
 uint64_t st_json_position(struct st_json *r)
@@ -160,6 +140,15 @@ int st_json_key(struct st_json *r, struct st_text *key)
 	return 0;
 }
 
+bool st_json_pass_key(struct st_json *r, const char *literal, size_t bytes)
+{
+	peek(r);
+	if ((size_t)(r->end - r->at) < bytes || memcmp(r->at, literal, bytes) != 0)
+		return false;
+	r->at += bytes;
+	return true;
+}
+
 int st_json_finish(struct st_json *r)
 {
 	if (peek(r) == '\0')
@@ -169,11 +158,6 @@ int st_json_finish(struct st_json *r)
 
 /* ------------------------------------------------------------------ values */
 
-bool st_text_is(const struct st_text *text, const char *s)
-{
-	return strlen(s) == text->bytes && memcmp(text->s, s, text->bytes) == 0;
-}
-
 int st_json_string(struct st_json *r, enum safetensors_rule rule, const char *wanted, struct st_text *out)
 {
 	return peek(r) == '"' ? st_json_read_string(r, out) : wrong_type(r, rule, wanted);
@@ -182,9 +166,9 @@ int st_json_string(struct st_json *r, enum safetensors_rule rule, const char *wa
 /* One or more digits. */
 static int digits(struct st_json *r)
 {
-	if (!digit(r))
+	if (!is_digit(r))
 		return st_json_fault(r, SAFETENSORS_JSON_NUMBER, here(r), "a digit is missing in a number");
-	while (digit(r))
+	while (is_digit(r))
 		r->at++;
 	return 0;
 }
@@ -215,34 +199,43 @@ static int skip_number(struct st_json *r)
 /* Passes digits; are they an integer that 64 bits hold, and no more than that? */
 static bool read_plain(struct st_json *r, uint64_t *out)
 {
-	const char *begin = r->at;
-	bool fits = digit(r);
+	const char *p = r->at, *end = r->end, *surely = end - p > 19 ? p + 19 : end; /* so many digits always fit */
+	const bool zero_first = p < end && *p == '0';
+	bool over = false;
 	uint64_t value = 0;
 
-	for (; digit(r); r->at++)
-		fits = fits && !__builtin_mul_overflow(value, 10u, &value) &&
-		       !__builtin_add_overflow(value, (uint64_t)(*r->at - '0'), &value);
+	for (; p < surely && to_digit(*p) < 10; p++)
+		value = value * 10 + to_digit(*p);
+	for (; p < end && to_digit(*p) < 10; p++) {
+		over |= __builtin_mul_overflow(value, 10u, &value);
+		over |= __builtin_add_overflow(value, to_digit(*p), &value);
+	}
+	if (over || p == r->at || (zero_first && p - r->at > 1) || (p < end && (*p == '.' || *p == 'e' || *p == 'E')))
+		return false;
+	r->at = p;
 	*out = value;
-	return fits && (*begin != '0' || r->at - begin == 1) &&
-	       (r->at == r->end || (*r->at != '.' && *r->at != 'e' && *r->at != 'E'));
+	return true;
 }
 
-int st_json_u64(struct st_json *r, enum safetensors_rule rule, const char *wanted, uint64_t *out)
+/* Says what is wrong with what should be such an integer. Apart, because numbers are read often and this seldom. */
+static int not_u64(struct st_json *r, enum safetensors_rule rule, const char *wanted)
 {
-	const char next = peek(r);
 	const char *begin = r->at;
 	int rc;
 
-	if (read_plain(r, out))
-		return 0;
-	r->at = begin;
-	if (next != '-' && !digit(r))
+	if (begin == r->end || (*begin != '-' && !is_digit(r)))
 		return wrong_type(r, rule, wanted);
 	rc = skip_number(r);
 	if (rc < 0)
 		return rc;
 	return st_json_fault(r, rule, st_json_byte(r, begin), "%s, not %.*s", wanted,
 			     (int)(r->at - begin < 40 ? r->at - begin : 40), begin);
+}
+
+int st_json_u64(struct st_json *r, enum safetensors_rule rule, const char *wanted, uint64_t *out)
+{
+	peek(r);
+	return read_plain(r, out) ? 0 : not_u64(r, rule, wanted);
 }
 
 bool st_json_null(struct st_json *r)
@@ -280,7 +273,7 @@ static int skip_scalar(struct st_json *r)
 {
 	const char *word = word_here(r);
 
-	if (*r->at == '-' || digit(r))
+	if (*r->at == '-' || is_digit(r))
 		return skip_number(r);
 	if (!word)
 		return unexpected(r, "a value must follow");

@@ -15,6 +15,7 @@
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <string.h>
 
 #include "arena.h"
 #include "rules.h"
@@ -40,7 +41,11 @@ struct st_json {
 	struct fst3fs_error *err;
 };
 
-bool st_text_is(const struct st_text *text, const char *s);
+/* Inline, so that the length of a literal is known. */
+static inline bool st_text_is(const struct st_text *text, const char *s)
+{
+	return strlen(s) == text->bytes && memcmp(text->s, s, text->bytes) == 0;
+}
 
 /* Byte of the file at which `p`, inside the JSON or at its end, stands. */
 uint64_t st_json_byte(const struct st_json *r, const char *p);
@@ -57,6 +62,10 @@ int st_json_more(struct st_json *r, char bracket);
 
 /* The key of a member, colon included. 0, -EINVAL, -ENOMEM. */
 int st_json_key(struct st_json *r, struct st_text *key);
+
+/* Passes a key and its colon if they come next and are written as `literal` is, `bytes` bytes of it: "\"key\":". It is
+ * what st_json_key would find, in a fraction of the time; false says nothing. */
+bool st_json_pass_key(struct st_json *r, const char *literal, size_t bytes);
 
 /* A string; another value breaks `rule`. 0, -EINVAL, -ENOMEM. */
 int st_json_string(struct st_json *r, enum safetensors_rule rule, const char *wanted, struct st_text *out);

@@ -1,13 +1,15 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "json_string.h"
 
+#include <endian.h>
 #include <errno.h>
 #include <string.h>
 
 #include "utf8.h"
 
-/* Marks (at least) the lowest of the bytes of `word` that is less than `n`, up to 0x80, and none if none is. */
-static uint64_t below(uint64_t word, uint64_t n)
+/* The top bits of the bytes of `word` that are less than `n`, up to 0x80; above the lowest of them, of others as well.
+ */
+static inline uint64_t below(uint64_t word, uint64_t n)
 {
 	const uint64_t ones = 0x0101010101010101u;
 
@@ -15,15 +17,20 @@ static uint64_t below(uint64_t word, uint64_t n)
 }
 
 /* Where a run of bytes ends that stand for themselves: at a quotation mark, a backslash, a control character. Eight at
- * a time as long as none is among them. */
+ * a time as long as there are eight. */
 static const char *plain_end(const char *p, const char *end)
 {
-	const uint64_t quotes = 0x2222222222222222u, backslashes = 0x5c5c5c5c5c5c5c5cu;
+	const uint64_t twos = 0x0202020202020202u, backslashes = 0x5c5c5c5c5c5c5c5cu;
 
 	for (uint64_t word; end - p >= (ptrdiff_t)sizeof(word); p += sizeof(word)) {
+		uint64_t special;
+
 		memcpy(&word, p, sizeof(word));
-		if (below(word, 0x20) | below(word ^ quotes, 1) | below(word ^ backslashes, 1))
-			break;
+		word = le64toh(word);
+		/* 2 flipped makes 0x20 of '"', next to the control characters, and more of ' ' and '!' in between. */
+		special = below(word ^ twos, 0x21) | below(word ^ backslashes, 1);
+		if (special)
+			return p + __builtin_ctzll(special) / 8;
 	}
 	while (p < end && *p != '"' && *p != '\\' && (unsigned char)*p >= 0x20)
 		p++;

@@ -7,38 +7,50 @@
 
 /* ------------------------------------------------------------------ order */
 
-static int compare(const void *left, const void *right)
+static int compare(const struct safetensors_tensor *a, const struct safetensors_tensor *b)
+{
+	if (a->begin != b->begin)
+		return a->begin < b->begin ? -1 : 1;
+	if (a->end != b->end)
+		return a->end < b->end ? -1 : 1;
+	return strcmp(a->name, b->name);
+}
+
+static int compare_places(const void *left, const void *right)
 {
 	const struct st_place *a = left, *b = right;
-	const struct safetensors_tensor *s = &a->entry->tensor, *t = &b->entry->tensor;
 
 	if (a->begin != b->begin)
 		return a->begin < b->begin ? -1 : 1;
-	if (s->end != t->end)
-		return s->end < t->end ? -1 : 1;
-	return strcmp(s->name, t->name);
+	return compare(&a->entry->tensor, &b->entry->tensor);
 }
 
-/* Most writers describe tensors in the order of their bytes. */
 static bool is_sorted(const struct safetensors_table *table)
 {
 	size_t i = 1;
 
-	while (i < table->count && compare(&table->order[i - 1], &table->order[i]) < 0)
+	while (i < table->count && compare(&table->entries[i - 1].tensor, &table->entries[i].tensor) < 0)
 		i++;
 	return i >= table->count;
 }
 
+/* Most writers describe tensors in the order of their bytes, and there is nothing to do. */
 static int sort(struct st_json *r, struct safetensors_table *table)
 {
-	table->order = malloc((table->count + 1) * sizeof(*table->order));
+	if (is_sorted(table))
+		return 0;
+	table->order = malloc(table->count * sizeof(*table->order));
 	if (!table->order)
 		return st_json_no_memory(r);
 	for (size_t i = 0; i < table->count; i++)
 		table->order[i] = (struct st_place){table->entries[i].tensor.begin, &table->entries[i]};
-	if (!is_sorted(table))
-		qsort(table->order, table->count, sizeof(*table->order), compare);
+	qsort(table->order, table->count, sizeof(*table->order), compare_places);
 	return 0;
+}
+
+struct st_entry *st_layout_at(const struct safetensors_table *table, size_t i)
+{
+	return table->order ? table->order[i].entry : &table->entries[i];
 }
 
 /* ------------------------------------------------------------------ bytes */
@@ -73,12 +85,12 @@ int st_layout_check(struct st_json *r, struct safetensors_table *table, uint64_t
 	int rc = sort(r, table);
 
 	for (size_t i = 0; rc == 0 && i < table->count; i++) {
-		struct safetensors_tensor *t = &table->order[i].entry->tensor;
+		struct st_entry *entry = st_layout_at(table, i);
 
-		rc = check_place(r, table->order[i].entry, at, data_bytes);
-		at = t->end;
-		t->begin += data_begin;
-		t->end += data_begin;
+		rc = check_place(r, entry, at, data_bytes);
+		at = entry->tensor.end;
+		entry->tensor.begin += data_begin;
+		entry->tensor.end += data_begin;
 	}
 	if (rc == 0 && at < data_bytes)
 		rc = st_json_fault(r, SAFETENSORS_DATA_LEFT_OVER, data_begin + at,

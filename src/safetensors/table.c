@@ -113,7 +113,7 @@ size_t safetensors_table_count(const struct safetensors_table *table)
 
 const struct safetensors_tensor *safetensors_table_at(const struct safetensors_table *table, size_t i)
 {
-	return &table->order[i].entry->tensor;
+	return &st_layout_at(table, i)->tensor;
 }
 
 const struct safetensors_tensor *safetensors_table_find(const struct safetensors_table *table, const char *name)

@@ -24,7 +24,7 @@ struct safetensors_table {
 	struct st_names names;	  /* of the entries, with the same numbers */
 	struct st_entry *entries; /* in the order of the header */
 	size_t count, room;
-	struct st_place *order; /* `count` of them, in the order of their bytes */
+	struct st_place *order; /* the entries in the order of their bytes; NULL: they stand in it already */
 	struct safetensors_metadatum *metadata;
 	size_t metadata_count, metadata_room;
 	bool metadata_seen, has_metadata; /* a null is seen, and is none */
@@ -47,5 +47,8 @@ int st_metadata_read(struct st_json *r, struct safetensors_table *table, uint64_
 
 /* All tensors: sorts them, and checks that they fill the `data_bytes` bytes of the file that begin at `data_begin`. */
 int st_layout_check(struct st_json *r, struct safetensors_table *table, uint64_t data_begin, uint64_t data_bytes);
+
+/* The i-th entry in the order of bytes, once that is known. */
+struct st_entry *st_layout_at(const struct safetensors_table *table, size_t i);
 
 #endif

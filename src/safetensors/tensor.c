@@ -83,30 +83,52 @@ static int read_offsets(struct st_json *r, struct reading *t)
 	return rc;
 }
 
+/* In the order in which writers write them. */
 static const struct {
-	const char *key;
+	const char *literal; /* the key as they write it, with its colon */
+	size_t bytes;	     /* of the key alone, which begins behind the quotation mark */
 	int (*read)(struct st_json *r, struct reading *t);
-} members[] = {{"dtype", read_dtype}, {"shape", read_shape}, {"data_offsets", read_offsets}};
+} members[] = {
+	{"\"dtype\":", sizeof("dtype") - 1, read_dtype},
+	{"\"shape\":", sizeof("shape") - 1, read_shape},
+	{"\"data_offsets\":", sizeof("data_offsets") - 1, read_offsets},
+};
 
 enum { MEMBERS = sizeof(members) / sizeof(members[0]) };
 
 /* ------------------------------------------------------------------ the object */
+
+/* Which member a key is; MEMBERS: none that counts. */
+static int find_member(const struct st_text *key)
+{
+	int i = 0;
+
+	while (i < MEMBERS &&
+	       (key->bytes != members[i].bytes || memcmp(key->s, members[i].literal + 1, key->bytes) != 0))
+		i++;
+	return i;
+}
 
 /* One member; `seen` has a bit for each that has been read. What else there is, is left to later versions of the
  * format. */
 static int read_member(struct st_json *r, struct reading *t, unsigned *seen)
 {
 	struct st_text key;
-	int i = 0, rc = st_json_key(r, &key);
+	int i = 0, rc;
 
-	if (rc < 0)
-		return rc;
-	while (i < MEMBERS && !st_text_is(&key, members[i].key))
+	while (i < MEMBERS && *seen & 1u << i)
 		i++;
-	if (i == MEMBERS)
-		return st_json_skip(r);
-	if (*seen & 1u << i)
-		return st_json_fault(r, SAFETENSORS_KEY_TWICE, key.position, "\"%s\" is there twice", members[i].key);
+	if (i == MEMBERS || !st_json_pass_key(r, members[i].literal, members[i].bytes + 3)) {
+		rc = st_json_key(r, &key);
+		if (rc < 0)
+			return rc;
+		i = find_member(&key);
+		if (i == MEMBERS)
+			return st_json_skip(r);
+		if (*seen & 1u << i)
+			return st_json_fault(r, SAFETENSORS_KEY_TWICE, key.position, "\"%.*s\" is there twice",
+					     (int)members[i].bytes, members[i].literal + 1);
+	}
 	*seen |= 1u << i;
 	return members[i].read(r, t);
 }
@@ -121,7 +143,8 @@ static int read_object(struct st_json *r, struct reading *t)
 		rc = read_member(r, t, &seen);
 	for (int i = 0; rc == 0 && i < MEMBERS; i++)
 		if (!(seen & 1u << i))
-			return st_json_fault(r, SAFETENSORS_KEY_MISSING, position, "\"%s\" is missing", members[i].key);
+			return st_json_fault(r, SAFETENSORS_KEY_MISSING, position, "\"%.*s\" is missing",
+					     (int)members[i].bytes, members[i].literal + 1);
 	return rc;
 }
 
