@@ -163,7 +163,7 @@ def programs() -> Dict[str, Set[str]]:
     """Our programs by how they are called, and the flags of each."""
     hack = ROOT / "hack" / "benchmark"
     module = [sys.executable, "-m", PACKAGE]
-    commands = {name: flags(*module, name) for name in re.findall(r"^    ([a-z]+) ", help_of(*module), re.MULTILINE)}
+    commands = {name: flags(*module, name) for name in re.findall(r"^    ([a-z-]+) ", help_of(*module), re.MULTILINE)}
     return {
         **{f"fst3fs {name}": known for name, known in commands.items()},
         **{f"-m {PACKAGE} {name}": known for name, known in commands.items()},
@@ -191,7 +191,7 @@ def test_flags_exist(page: Path) -> None:
 @every_page
 def test_commands_exist(page: Path) -> None:
     for line in code(page.read_text()):
-        for name in re.findall(rf"^(?:fst3fs|python -m {PACKAGE}) ([a-z]+)", line):
+        for name in re.findall(rf"^(?:fst3fs|python -m {PACKAGE}) ([a-z-]+)", line):
             assert f"fst3fs {name}" in programs(), line
 
 
@@ -261,8 +261,8 @@ def test_the_backends_are_as_listed() -> None:
     assert listed.split("|") == [*(backend.name for backend in BACKENDS), "auto"]
 
 
-def test_the_example_works(mount: Mount) -> None:
-    (example,) = blocks(README, "python")
+def test_the_example_of_bytes_works(mount: Mount) -> None:
+    (example,) = [block for block in blocks(README, "python") if "read_chunked" in block]
     (path,) = re.findall(r'^path = "(.*)"$', example, re.MULTILINE)
     given = mount.write(Path(path).name, safetensors_file(b"tensor data"))
     names: Dict[str, Any] = {}
@@ -270,6 +270,22 @@ def test_the_example_works(mount: Mount) -> None:
     assert bytes(names["tensors"]) == b"tensor data"
     assert names["reader"].info()["bytes_posix"] == 0
     assert names["reader"].info()["transport"] == "usrbio"
+
+
+def test_the_example_of_tensors_works(mount: Mount, capsys: pytest.CaptureFixture[str]) -> None:
+    torch = pytest.importorskip("torch")
+    st = pytest.importorskip("safetensors.torch")
+    (example,) = [block for block in blocks(README, "python") if "safe_open" in block]
+    head = torch.randn(300, 2)
+    mount.write("m.safetensors", st.save({"lm_head.weight": head, "model.0.self_attn.q": torch.ones(3)}))
+    names: Dict[str, Any] = {}
+    exec(
+        example.replace("/mnt/3fs/model", str(mount.path)).replace("cuda:0", "cpu").replace(", progress=True", ""),
+        names,
+    )
+    assert names["name"] == "model.0.self_attn.q"
+    assert torch.equal(names["row"], head[100:200])
+    assert "'transport': 'usrbio'" in capsys.readouterr().out
 
 
 # ------------------------------------------------------------------ figures

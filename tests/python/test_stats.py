@@ -167,7 +167,7 @@ def test_a_link_that_holds_back_is_named(serve: Callable[..., Mount], scratch: P
     file = scratch / "trace.json"
     with ThreeFSFileReader(mount.path, trace=file) as reader:
         read(reader, path)
-    done = run("trace-plot", str(file), "-o", str(scratch / "p.svg"))
+    done = run("trace-plot", str(file), "--output", str(scratch / "p.svg"))
     assert done.returncode == 0, done.stderr
     assert "Storage and link hold it back" in done.stdout
     assert (scratch / "p.svg").read_text().lstrip().startswith("<?xml")

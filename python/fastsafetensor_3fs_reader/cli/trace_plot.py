@@ -14,7 +14,7 @@ HAS_JSON = True
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("trace", metavar="TRACE", help="the file that FST3FS_TRACE named")
-    parser.add_argument("-o", "--output", metavar="PICTURE", help="a .png or .svg file (default: beside TRACE, .png)")
+    parser.add_argument("--output", metavar="PICTURE", help="a .png or .svg file (default: beside TRACE, .png)")
 
 
 def run(args: argparse.Namespace) -> int:

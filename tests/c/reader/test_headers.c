@@ -48,12 +48,12 @@ static void verdicts(void **state)
 		{"over-limit", 100000001, "{}", 2, "over the limit"},
 		{"empty-json", 0, "{}", 2, "does not start with '{'"},
 		{"no-brace", 2, "[]", 2, "does not start with '{'"},
-		{"bad-utf8", 4, "{\"\xff\"", 4, "not UTF-8 at byte 2"},
-		{"overlong", 4, "{\xc0\x80}", 4, "not UTF-8 at byte 1"},
-		{"surrogate", 5, "{\xed\xa0\x80}", 5, "not UTF-8 at byte 1"},
-		{"cut-sequence", 3, "{\xe2\x82", 3, "not UTF-8 at byte 1"},
-		{"nul", 3, "{\0}", 3, "not UTF-8 at byte 1"},
-		{"late-bad-utf8", 20, "{                 \xff}", 20, "not UTF-8 at byte 18"},
+		{"bad-utf8", 4, "{\"\xff\"", 4, "json-utf8, byte 10"},
+		{"overlong", 4, "{\xc0\x80}", 4, "json-utf8, byte 9"},
+		{"surrogate", 5, "{\xed\xa0\x80}", 5, "json-utf8, byte 9"},
+		{"cut-sequence", 3, "{\xe2\x82", 3, "json-utf8, byte 9"},
+		{"nul", 3, "{\0}", 3, "json-utf8, byte 9"},
+		{"late-bad-utf8", 20, "{                 \xff}", 20, "json-utf8, byte 26"},
 	};
 	struct fst3fs_reader *r = plain_reader();
 
