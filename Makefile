@@ -46,8 +46,14 @@ bench: $(VENV)/.package $(VENV)/.benched build/build.ninja ## what is reached, r
 bench-small: $(VENV)/.package ## a small sweep with peers and charts, into benchmark_results/
 	@$(PY) hack/benchmark/benchmark_runner.py $(BENCH_SMALL)
 
+.PHONY: docs
+docs: $(VENV)/.package $(VENV)/.documented ## the site with both APIs, and fst3fs(3), into build-docs/
+	@hack/need docs
+	$(QUIET) 'building the documentation' $(PY) hack/docs.py build-docs
+
 .PHONY: test
-test: ctest $(VENV)/.package $(VENV)/.tested ## every test: C, then Python over real mounts
+test: ctest $(VENV)/.package $(VENV)/.tested $(VENV)/.documented ## every test: C, then Python over real mounts
+	@hack/need docs
 	@$(PY) -m pytest -q
 
 .PHONY: check
@@ -117,10 +123,10 @@ wheel: $(VENV)/.ready ## sdist and an audited wheel for every Python and most Li
 	@ls dist/*
 
 .PHONY: install
-install: $(VENV)/.ready ## C library, header, drop-in and usrbiod below PREFIX (default /usr/local)
+install: $(VENV)/.ready ## C library, header, drop-in, usrbiod and man pages (fst3fs(3) after make docs) below PREFIX (/usr/local)
 	@test -e build-install/build.ninja || hack/quiet 'configuring build-install' \
 		$(MESON) setup build-install -Dbuildtype=release -Dpython=disabled -Dtests=disabled
-	@$(MESON) configure build-install -Dprefix=$(PREFIX)
+	$(QUIET) 'configuring it' $(MESON) setup --reconfigure build-install -Dprefix=$(PREFIX) # may find what make docs has made
 	$(QUIET) 'compiling' $(MESON) compile -C build-install
 	@$(MESON) install -C build-install --no-rebuild
 
@@ -146,6 +152,11 @@ $(VENV)/.tested: $(VENV)/.ready requirements-test.txt
 # The same for the benchmark.
 $(VENV)/.benched: $(VENV)/.tested requirements-bench.txt
 	$(QUIET) 'installing what only the benchmark needs into $(VENV)' $(PY) -m pip install -q -r requirements-bench.txt
+	@touch $@
+
+# What only the documentation is built with.
+$(VENV)/.documented: $(VENV)/.ready requirements-docs.txt
+	$(QUIET) 'installing what documentation is built with into .venv' $(PY) -m pip install -q -r requirements-docs.txt
 	@touch $@
 
 # The package, as a user's pip would install it; its build directory stays, so that the next time is quick.

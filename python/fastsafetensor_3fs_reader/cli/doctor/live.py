@@ -6,10 +6,11 @@ import os
 import statistics
 import time
 from functools import partial
-from typing import Callable, Iterator, List, Tuple
+from typing import Callable, Dict, Iterator, List, Optional, Tuple
 
 from ...backend import create_reader, extract_mount_point
 from ...interface import FileReaderInterface
+from ...stats import Stats
 from ..child import Report
 
 MIB = 1 << 20
@@ -80,16 +81,27 @@ def _rate(reader: FileReaderInterface, file: str, size: int) -> Tuple[int, float
     return done, time.monotonic() - start
 
 
+def _counted(reader: FileReaderInterface) -> Optional[Stats]:
+    """None when the backend counts nothing."""
+    stats: Callable[[], Optional[Stats]] = getattr(reader, "stats", lambda: None)
+    return stats()
+
+
 def _read(report: Report, reader: FileReaderInterface, path: str) -> None:
     report("read")
     size, file = _something_to_read(path)
     if size == 0:
         report("read", file="")
         return
-    latency = _latency(reader, file, size)
+    alone_s = _latency(reader, file, size)
+    before = _counted(reader)
     nbytes, seconds = _rate(reader, file, size)
-    window = reader.info().get("window")
-    report("read", file=file, size=size, latency_s=latency, nbytes=nbytes, seconds=seconds, window=window)
+    found: Dict[str, object] = {"file": file, "size": size, "alone_s": alone_s, "nbytes": nbytes, "seconds": seconds}
+    now = _counted(reader)
+    if before is not None and now is not None:
+        counted = now.since(before)
+        found.update(in_flight=counted.in_flight_average, latency_us=counted.latency_average_us)
+    report("read", **found)
 
 
 def _use(report: Report, mount: str, path: str) -> None:

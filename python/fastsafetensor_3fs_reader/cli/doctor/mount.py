@@ -150,10 +150,10 @@ def _read_lines(mount: str, found: Found) -> List[Line]:
     if not found["file"]:
         return [Line("read", NONE, "no file to read was found", "give the path of a model: fst3fs doctor PATH")]
     rate = found["nbytes"] / found["seconds"]
-    said = (
-        f"{bytes_text(rate)}/s for {found['seconds']:.2f} s, at most {found['window']} requests in flight;"
-        f" one small request takes {found['latency_s'] * 1e3:.2f} ms ({found['file']})"
-    )
+    said = f"{bytes_text(rate)}/s for {found['seconds']:.2f} s"
+    if "in_flight" in found:
+        said += f", {found['in_flight']:.0f} requests in flight that take {found['latency_us'] / 1e3:.2f} ms each"
+    said += f"; a small one alone takes {found['alone_s'] * 1e3:.2f} ms ({found['file']})"
     if found["size"] < live.ENOUGH:
         return [Line("read", WARN, said, "the file is small, so this says little: give the path of a large one")]
     return [Line("read", OK, said)]
