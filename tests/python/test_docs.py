@@ -12,8 +12,10 @@ from pathlib import Path
 from typing import Any, Callable, Dict, Iterator, List, Set, Tuple
 
 import pytest
+from safetensors.numpy import save_file
 from support import MIB, PACKAGE, ROOT, Mount, safetensors_file
 from targets import SETS
+from tqdm import tqdm
 
 from fastsafetensor_3fs_reader import ThreeFSFileReader
 from fastsafetensor_3fs_reader.backend import BACKENDS
@@ -205,13 +207,6 @@ def test_there_are_commands_to_check() -> None:
     assert found >= {"benchmark_runner.py", "fst3fs check", "usrbiod "}
 
 
-def test_the_manual_has_the_flags_of_the_daemon() -> None:
-    manual = (ROOT / "docs" / "man" / "usrbiod.1").read_text()
-    items = "\n".join(line for line in manual.splitlines() if line.startswith(".It "))
-    described = {f"--{name}" for name in re.findall(r"Fl Fl ([a-z-]+)", items)}
-    assert described | {"--options"} == programs()["usrbiod "]
-
-
 # ------------------------------------------------------------------ the README's reader
 
 
@@ -261,31 +256,37 @@ def test_the_backends_are_as_listed() -> None:
     assert listed.split("|") == [*(backend.name for backend in BACKENDS), "auto"]
 
 
-def test_the_example_of_bytes_works(mount: Mount) -> None:
-    (example,) = [block for block in blocks(README, "python") if "read_chunked" in block]
-    (path,) = re.findall(r'^path = "(.*)"$', example, re.MULTILINE)
+def example(word: str) -> str:
+    """The one with this word in it."""
+    (found,) = (block for block in blocks(README, "python") if word in block)
+    return found
+
+
+def test_the_example_with_tensors_works(
+    mount: Mount, capfd: pytest.CaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    torch = pytest.importorskip("torch")
+    monkeypatch.setattr(tqdm, "monitor_interval", 0)  # a thread for good
+    head = torch.arange(200 * 3, dtype=torch.int32).reshape(200, 3)
+    tensors = {"lm_head.weight": head.numpy(), "model.layers.0.self_attn.q_proj.weight": head[:5].numpy()}
+    save_file(tensors, mount.backing / "model.safetensors")
+    names: Dict[str, Any] = {}
+    exec(example("safe_open").replace("/mnt/3fs/model", str(mount.path)).replace("cuda:0", "cpu"), names)
+    assert names["name"] == "model.layers.0.self_attn.q_proj.weight"
+    assert torch.equal(names["tensor"], head[:5])
+    assert torch.equal(names["row"], head[100:200])
+    assert "'transport': 'usrbio'" in capfd.readouterr().out
+
+
+def test_the_example_with_bytes_works(mount: Mount) -> None:
+    text = example("ThreeFSFileReader")
+    (path,) = re.findall(r'^path = "(.*)"$', text, re.MULTILINE)
     given = mount.write(Path(path).name, safetensors_file(b"tensor data"))
     names: Dict[str, Any] = {}
-    exec(example.replace(path, given), names)
+    exec(text.replace(path, given), names)
     assert bytes(names["tensors"]) == b"tensor data"
     assert names["reader"].info()["bytes_posix"] == 0
     assert names["reader"].info()["transport"] == "usrbio"
-
-
-def test_the_example_of_tensors_works(mount: Mount, capsys: pytest.CaptureFixture[str]) -> None:
-    torch = pytest.importorskip("torch")
-    st = pytest.importorskip("safetensors.torch")
-    (example,) = [block for block in blocks(README, "python") if "safe_open" in block]
-    head = torch.randn(300, 2)
-    mount.write("m.safetensors", st.save({"lm_head.weight": head, "model.0.self_attn.q": torch.ones(3)}))
-    names: Dict[str, Any] = {}
-    exec(
-        example.replace("/mnt/3fs/model", str(mount.path)).replace("cuda:0", "cpu").replace(", progress=True", ""),
-        names,
-    )
-    assert names["name"] == "model.0.self_attn.q"
-    assert torch.equal(names["row"], head[100:200])
-    assert "'transport': 'usrbio'" in capsys.readouterr().out
 
 
 # ------------------------------------------------------------------ figures
