@@ -165,7 +165,9 @@ def programs() -> Dict[str, Set[str]]:
     """Our programs by how they are called, and the flags of each."""
     hack = ROOT / "hack" / "benchmark"
     module = [sys.executable, "-m", PACKAGE]
-    commands = {name: flags(*module, name) for name in re.findall(r"^    ([a-z-]+) ", help_of(*module), re.MULTILINE)}
+    commands = {
+        name: flags(*module, name) for name in re.findall(r"^    ([a-z-]+)(?: |$)", help_of(*module), re.MULTILINE)
+    }
     return {
         **{f"fst3fs {name}": known for name, known in commands.items()},
         **{f"-m {PACKAGE} {name}": known for name, known in commands.items()},

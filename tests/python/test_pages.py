@@ -13,7 +13,7 @@ from typing import Dict, List, Set
 import pytest
 from support import ROOT
 
-from fastsafetensor_3fs_reader.cli import COMMANDS, build_parser, exits
+from fastsafetensor_3fs_reader.cli import COMMANDS, build_parser, exits, name_of
 
 DOCS = ROOT / "docs"
 
@@ -100,18 +100,18 @@ def options_in_synopsis(text: str) -> Dict[str, bool]:
 def sections(text: str) -> Dict[str, str]:
     """Of fst3fs(1): command -> its part."""
     parts = re.split(
-        r"^\.Ss (\w+)$", text.split(".Sh COMMANDS")[1].split(".Sh ENVIRONMENT", maxsplit=1)[0], flags=re.MULTILINE
+        r"^\.Ss ([\w-]+)$", text.split(".Sh COMMANDS")[1].split(".Sh ENVIRONMENT", maxsplit=1)[0], flags=re.MULTILINE
     )
     return dict(zip(parts[1::2], parts[2::2]))
 
 
 def test_every_command_and_no_other() -> None:
-    assert list(sections(man_page("fst3fs.1"))) == [module.__name__.rpartition(".")[2] for module in COMMANDS]
+    assert list(sections(man_page("fst3fs.1"))) == [name_of(module) for module in COMMANDS]
 
 
-@pytest.mark.parametrize("module", COMMANDS, ids=lambda module: module.__name__.rpartition(".")[2])
+@pytest.mark.parametrize("module", COMMANDS, ids=name_of)
 def test_a_command(module: ModuleType, capsys: pytest.CaptureFixture) -> None:
-    name = module.__name__.rpartition(".")[2]
+    name = name_of(module)
     part = sections(man_page("fst3fs.1"))[name]
     with pytest.raises(SystemExit):
         build_parser().parse_args([name, "--help"])
