@@ -64,7 +64,7 @@ static char *join(const char *folder, size_t bytes, const char *name)
 static int64_t slurp(const char *path, char **out, struct fst3fs_error *err)
 {
 	int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
-	struct stat st;
+	struct stat st = {0};
 	int64_t n = fd < 0 || fstat(fd, &st) < 0 ? -errno : 0;
 
 	*out = NULL;

@@ -9,11 +9,12 @@
 static int prepare(struct fst3fs_reader *r, struct fst3fs_call *c, struct fst3fs_entry *entries,
 		   struct fst3fs_request *requests, struct fst3fs_error *err)
 {
+	const size_t n = c->count;
 	int rc = 0;
 
-	for (size_t i = 0; i < c->count; i++)
+	for (size_t i = 0; i < n; i++)
 		requests[i].result = -ECANCELED;
-	for (size_t i = 0; i < c->count && rc == 0; i++) {
+	for (size_t i = 0; i < n && rc == 0; i++) {
 		const struct fst3fs_request *q = &requests[i];
 
 		rc = fst3fs_reader_check_range(q, err);
@@ -22,7 +23,7 @@ static int prepare(struct fst3fs_reader *r, struct fst3fs_call *c, struct fst3fs
 			fst3fs_entry_init(&entries[i], q->path, (uint64_t)q->offset, (uint64_t)q->length, q->dst);
 			rc = fst3fs_reader_place(r, q, &entries[i].area, &c->own_buffer, err);
 		}
-		if (rc == 0 && c->own_buffer && c->count > 1)
+		if (rc == 0 && c->own_buffer && n > 1)
 			rc = fst3fs_err_set_kind(err, FST3FS_ERROR_VALUE, -EINVAL,
 						 "the reader's own buffer serves one request at a time");
 		if (rc < 0) {
