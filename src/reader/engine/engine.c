@@ -141,13 +141,6 @@ static void drive(struct fst3fs_engine *g, struct fst3fs_call *me)
 	}
 }
 
-/* Sleeps until the call is done or nobody drives. */
-static void ride(struct fst3fs_engine *g, struct fst3fs_call *me)
-{
-	if (fst3fs_engine_doze(g, &me->wake) && !me->done)
-		fst3fs_call_interrupt(g, me, -EINTR, "interrupted");
-}
-
 /* Nobody drives: wakes who is to. Every call does so as it leaves, because it may be the one that was woken. */
 static void hand_over(struct fst3fs_engine *g)
 {
@@ -164,6 +157,15 @@ static void nudge(struct fst3fs_engine *g)
 {
 	if (g->driving && g->session)
 		fst3fs_waker_post(&g->session->waker);
+}
+
+/* Sleeps until the call is done or nobody drives. */
+static void ride(struct fst3fs_engine *g, struct fst3fs_call *me)
+{
+	if (!fst3fs_engine_doze(g, &me->wake) || me->done)
+		return;
+	fst3fs_call_interrupt(g, me, -EINTR, "interrupted");
+	nudge(g); /* others may have waited for this call to end */
 }
 
 static void enter(struct fst3fs_engine *g, struct fst3fs_call *c)

@@ -43,7 +43,8 @@ bool fst3fs_copy_turn(struct fst3fs_engine *g, struct fst3fs_call *c);
 
 /* ------------------------------------------------------------------ giveup.c */
 
-/* Gives up buffer, ring and every request in flight; `c` fails with `why`, and the other active calls because of it. */
+/* Gives up buffer, ring and every request in flight; `c` fails with `why`, and the other active calls because of it.
+ * NULL: no call is active any more. */
 void fst3fs_give_up(struct fst3fs_engine *g, struct fst3fs_call *c, const struct fst3fs_error *why);
 
 /* ------------------------------------------------------------------ timeout.c: what bounds a wait */

@@ -48,6 +48,8 @@ static void fail_calls(struct fst3fs_engine *g, struct fst3fs_call *c, const str
 {
 	struct fst3fs_error other;
 
+	if (!c)
+		return;
 	fst3fs_err_reset(&other);
 	fst3fs_err_set(&other, c->interrupted_ns ? -ECANCELED : why->code,
 		       "given up together with another read of this reader: %.600s", why->text);

@@ -239,13 +239,16 @@ static int fault_start(struct fst3fs_io *io, struct fst3fs_io_req *req)
 static int fault_reap(struct fst3fs_io *io, struct fst3fs_io_req **out, int max)
 {
 	struct fault *f = (struct fault *)io;
+	bool gathering;
 	int n = 0;
 
 	pthread_mutex_lock(&f->lock);
+	gathering = f->nlanded < io_fault_config.broken_behind;
 	if (f->broken)
 		n = -EPROTO;
-	while (n >= 0 && n < max && f->nlanded > 0)
+	while (n >= 0 && n < max && f->nlanded > 0 && !gathering)
 		out[n++] = f->landed[--f->nlanded];
+	f->broken |= n > 0 && io_fault_config.broken_behind;
 	pthread_mutex_unlock(&f->lock);
 	atomic_fetch_sub(&io_fault_in_flight, n > 0 ? n : 0);
 	return n;

@@ -20,6 +20,7 @@ struct io_fault_config {
 	int fail_code;	       /* ... 0 = with half of its bytes */
 	unsigned hang_nth;     /* this request is not answered as long as `hold` is set */
 	unsigned broken_nth;   /* from this request on, reap() says -EPROTO */
+	int broken_behind;     /* so many answers are handed back together; from then on it says so, too */
 	int probe_code;	       /* what probe() says */
 	_Atomic bool hold;
 };

@@ -132,6 +132,33 @@ static void a_peer_that_writes_nonsense_is_given_up(void **state)
 	fst3fs_close(r);
 }
 
+static void nonsense_behind_the_last_answer_spoils_no_read(void **state)
+{
+	/* As many as are collected at a time, so that it is looked for more when nothing is in flight; and into memory
+	 * that takes them without a copy, so that nothing is to be done for them any more. */
+	enum { TOGETHER = 64 };
+	const uint64_t bytes = TOGETHER * 4 * KIB;
+	const char *path = fixture_file("data", 5, bytes);
+	struct io_fault_config config = {.broken_behind = TOGETHER};
+	struct fst3fs_reader *r = fixture_reader(&config, 128 * KIB * KIB, TOGETHER, 10000);
+	struct fst3fs_info info = {.size = sizeof(info)};
+	struct fst3fs_memory *m;
+	struct fst3fs_error err;
+
+	(void)state;
+	assert_int_equal(fst3fs_alloc(r, bytes, &m, &err), 0);
+	assert_int_equal(fst3fs_read(r, path, (uintptr_t)fst3fs_memory_address(m), 0, (int64_t)bytes, 4 * KIB, 0, &err),
+			 bytes);
+	fixture_check(fst3fs_memory_address(m), 5, 0, bytes);
+	fst3fs_get_info(r, &info);
+	assert_int_equal(info.bytes_direct, bytes);
+	assert_int_equal(info.given_up, 1);
+	io_fault_config.broken_behind = 0;
+	check_works(r, path, 5, bytes);
+	fst3fs_memory_free(m);
+	fst3fs_close(r);
+}
+
 static int say_stop(void *ctx)
 {
 	return ++*(int *)ctx >= 2;
@@ -249,6 +276,8 @@ int main(void)
 		cmocka_unit_test_setup_teardown(a_peer_that_is_gone_is_noticed_before_the_time_out, fixture_setup,
 						fixture_teardown),
 		cmocka_unit_test_setup_teardown(a_peer_that_writes_nonsense_is_given_up, fixture_setup,
+						fixture_teardown),
+		cmocka_unit_test_setup_teardown(nonsense_behind_the_last_answer_spoils_no_read, fixture_setup,
 						fixture_teardown),
 		cmocka_unit_test_setup_teardown(an_interrupted_read_ends, fixture_setup, fixture_teardown),
 		cmocka_unit_test_setup_teardown(bad_arguments_are_named, fixture_setup, fixture_teardown),
