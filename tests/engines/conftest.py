@@ -49,11 +49,13 @@ class Engine:
 
     @property
     def version(self) -> str:
+        """As its package says."""
         code = f"from importlib.metadata import version; print(version({self.name!r}))"
-        return subprocess.run([self.python, "-I", "-c", code], check=True, capture_output=True, text=True).stdout.strip()
+        return subprocess.run(
+            [self.python, "-I", "-c", code], check=True, capture_output=True, text=True
+        ).stdout.strip()
 
     def ask(self, case: str, ranks: int = 1, environment: Dict[str, str] = {}, **arguments: Any) -> None:  # noqa: B006
-        self._stores += 1
         request = {"case": case, "ranks": ranks, "environment": environment, "arguments": arguments}
         assert self._process.stdin is not None
         print(json.dumps(request), file=self._process.stdin, flush=True)
@@ -71,18 +73,20 @@ class Engine:
         return answer
 
     def load(self, model: Path, load_format: str = "3fs", **kwargs: Any) -> Answer:
-        (answer,) = self.load_ranks(model, load_format, ranks=1, **kwargs)
+        """On one rank."""
+        (answer,) = self.load_ranks(model, load_format, **kwargs)
         return answer
 
     def load_ranks(self, model: Path, load_format: str = "3fs", **kwargs: Any) -> List[Answer]:
         self.ask_load(model, load_format, **kwargs)
         return self.answers()
 
-    def ask_load(self, model: Path, load_format: str = "3fs", **kwargs: Any) -> None:
-        """Whose ranks find each other in a file."""
+    def ask_load(self, model: Path, load_format: str = "3fs", extra: Dict[str, Any] = {}, **kwargs: Any) -> None:  # noqa: B006
+        """Case "collect" if there are wishes, else "load". Ranks find each other in a file."""
+        self._stores += 1
         store = self._scratch / f"store-{self.name}-{self.environment}-{self._stores}"
-        extra = kwargs.pop("extra", {})
-        self.ask("load", model=str(model), load_format=load_format, extra=extra, store=str(store), **kwargs)
+        case = "collect" if "wishes" in kwargs else "load"
+        self.ask(case, model=str(model), load_format=load_format, extra=extra, store=str(store), **kwargs)
 
     def stop(self) -> None:
         assert self._process.stdin is not None
@@ -108,20 +112,19 @@ def mount(scratch: Path) -> Iterator[Mount]:
     served.stop()
 
 
-@pytest.fixture(scope="session", params=list(ENVIRONMENTS))
-def vllm(request: pytest.FixtureRequest, scratch: Path) -> Iterator[Engine]:
-    yield from _engine("vllm", request.param, scratch)
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    """Each test runs with both versions of its file's engine, or of both of them."""
+    if "engine" in metafunc.fixturenames:
+        names = [name for name in ("vllm", "sglang") if name in metafunc.module.__name__] or ["vllm", "sglang"]
+        which = [(name, environment) for name in names for environment in ENVIRONMENTS]
+        metafunc.parametrize("engine", which, ids=["-".join(pair) for pair in which], indirect=True, scope="session")
 
 
-@pytest.fixture(scope="session", params=list(ENVIRONMENTS))
-def sglang(request: pytest.FixtureRequest, scratch: Path) -> Iterator[Engine]:
-    yield from _engine("sglang", request.param, scratch)
-
-
-def _engine(name: str, environment: str, scratch: Path) -> Iterator[Engine]:
-    engine = Engine(name, environment, scratch)
-    yield engine
-    engine.stop()
+@pytest.fixture(scope="session")
+def engine(request: pytest.FixtureRequest, scratch: Path) -> Iterator[Engine]:
+    started = Engine(*request.param, scratch)
+    yield started
+    started.stop()
 
 
 @pytest.fixture(autouse=True)

@@ -6,6 +6,7 @@ import logging
 from typing import Any, Dict, List
 
 import torch
+
 from fastsafetensor_3fs_reader.engines import weights
 
 _opened: List[Any] = []
@@ -30,11 +31,11 @@ def infos() -> List[Dict[str, Any]]:
 def digests(model: torch.nn.Module) -> Dict[str, str]:
     """Of the bytes of every parameter and buffer."""
     state = {**dict(model.named_parameters()), **dict(model.named_buffers())}
-    return {name: hashlib.sha256(_raw(tensor)).hexdigest() for name, tensor in state.items()}
+    return {name: digest(tensor) for name, tensor in state.items()}
 
 
-def _raw(tensor: torch.Tensor) -> bytes:
-    return bytes(tensor.detach().contiguous().flatten().view(torch.uint8).numpy())
+def digest(tensor: torch.Tensor) -> str:
+    return hashlib.sha256(tensor.detach().contiguous().flatten().view(torch.uint8).numpy()).hexdigest()
 
 
 def show_logs() -> None:

@@ -1,22 +1,24 @@
 # SPDX-License-Identifier: Apache-2.0
 """SGLang's side of the tests, run by its own Python."""
 
+import copy
 import sys
 from pathlib import Path
-from typing import Any, Dict
+from typing import Any, Dict, List
 
 sys.path.insert(0, str(Path(__file__).parent))
 from forked import serve  # noqa: I001 - it takes stdout away from those below
 
 import torch
-from loading import digests, infos, show_logs, watch
+from loading import digest, digests, infos, show_logs, watch
 from sglang.srt.configs.device_config import DeviceConfig
 from sglang.srt.configs.load_config import LoadConfig
 from sglang.srt.configs.model_config import ModelConfig
 from sglang.srt.distributed.parallel_state import init_distributed_environment, initialize_model_parallel
 from sglang.srt.layers.dp_attention import initialize_dp_attention
 from sglang.srt.layers.moe import initialize_moe_config
-from sglang.srt.model_loader import loader as loaders
+from sglang.srt.model_loader import loader as loader_module
+from sglang.srt.model_loader.loader import DefaultModelLoader, get_model_loader
 from sglang.srt.plugins import load_plugins
 from sglang.srt.server_args import ServerArgs, prepare_server_args
 
@@ -58,19 +60,69 @@ def _engine(model: str, rank: int, ranks: int, store: str) -> ModelConfig:
     return model_config
 
 
-def load(model: str, load_format: str, extra: Extra, store: str, rank: int, ranks: int) -> Any:
+def load(rank: int, ranks: int, model: str, load_format: str, extra: Extra, store: str) -> Any:
     """A model class of SGLang's, made and filled by the loader that SGLang gives."""
     model_config = _engine(model, rank, ranks, store)
-    loader = loaders.get_model_loader(LoadConfig(load_format=load_format, model_loader_extra_config=extra), model_config)
+    load_config = LoadConfig(load_format=load_format, model_loader_extra_config=extra)
+    loader = get_model_loader(load_config, model_config)
     filled = loader.load_model(model_config=model_config, device_config=DeviceConfig("cpu", rank))
     return {"loader": type(loader).__name__, "infos": infos(), "digests": digests(filled)}
 
 
-def command_line(model: str, plugins: bool, rank: int, ranks: int) -> str:
+class Collector(torch.nn.Module):
+    """A model that has more sources of weights than one."""
+
+    def __init__(self, wishes: Dict[str, Any]) -> None:
+        super().__init__()
+        self.secondary_weights = [DefaultModelLoader.Source(**source) for source in wishes.get("secondary", ())]
+
+
+def collect(
+    rank: int, ranks: int, model: str, load_format: str, extra: Extra, store: str, wishes: Dict[str, Any]
+) -> Any:
+    """What a loader gives, of ``wishes`` that models and SGLang itself may have of it."""
+    model_config = _engine(model, rank, ranks, store)
+    model_config.is_draft_model = wishes.get("draft", False)
+    load_config = LoadConfig(load_format=load_format, model_loader_extra_config=extra)
+    if wishes.get("alone"):
+        load_config.load_group = None
+    loader = get_model_loader(copy.copy(load_config), model_config)
+    taken = dict(loader._get_all_weights(model_config, Collector(wishes)))
+    return {"infos": infos(), "digests": {name: digest(tensor) for name, tensor in taken.items()}}
+
+
+def find(rank: int, ranks: int, extra: Extra) -> List[str]:
+    """What SGLang gives for the flag before it has loaded its plugins, and after."""
+    found = []
+    for prepare in (lambda: None, _plugins):
+        prepare()
+        try:
+            found.append(
+                type(get_model_loader(LoadConfig(load_format="3FS", model_loader_extra_config=extra))).__name__
+            )
+        except ValueError as e:
+            found.append(str(e))
+    return found
+
+
+def unfit(rank: int, ranks: int, missing: str) -> List[str]:
+    """Without a function that we need: the others go on, and who asks for us is told."""
+    delattr(loader_module, missing)
+    _plugins()
+    found = []
+    for load_format in ("auto", "3fs"):
+        try:
+            found.append(type(get_model_loader(LoadConfig(load_format=load_format))).__name__)
+        except RuntimeError as e:
+            found.append(str(e))
+    return found
+
+
+def command_line(rank: int, ranks: int, model: str, plugins: bool) -> str:
     """What SGLang's own command line makes of the flag."""
     if plugins:
         _plugins()
     return prepare_server_args(["--model-path", model, "--load-format", "3fs", "--device", "cpu"]).load_format
 
 
-serve({"load": load, "command_line": command_line})
+serve({"load": load, "collect": collect, "find": find, "unfit": unfit, "command_line": command_line})
