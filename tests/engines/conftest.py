@@ -41,7 +41,7 @@ class Engine:
         self.python = str(ENVIRONMENTS[environment] / "bin" / "python")
         self._process = subprocess.Popen(
             [self.python, "-I", str(HERE / f"{name}_cases.py")],
-            env={**os.environ, "OMP_NUM_THREADS": "1", "VLLM_CACHE_ROOT": str(scratch / f"cache-{name}-{environment}")},
+            env={**os.environ, "OMP_NUM_THREADS": "1", "VLLM_CACHE_ROOT": str(ENVIRONMENTS[environment] / "cache")},
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             text=True,

@@ -8,7 +8,7 @@ import sys
 import types
 from importlib.abc import MetaPathFinder
 from importlib.machinery import ModuleSpec
-from importlib.metadata import version
+from importlib.metadata import PackageNotFoundError, version
 from typing import Any, Callable, Optional, Sequence
 
 from .options import LOAD_FORMAT
@@ -23,7 +23,14 @@ class MissingError(Exception):
 def unfit(engine: str, error: Exception) -> str:
     """What is to be said when a plugin does not fit."""
     why = str(error) if isinstance(error, MissingError) else f"{type(error).__name__}: {error}"
-    return f"--load-format {LOAD_FORMAT} does not fit {engine} {version(engine)}: {why}"
+    return f"--load-format {LOAD_FORMAT} does not fit {engine} {_version(engine)}: {why}"
+
+
+def _version(engine: str) -> str:
+    try:
+        return version(engine)
+    except PackageNotFoundError:
+        return str(getattr(sys.modules.get(engine), "__version__", "(of unknown version)"))
 
 
 def guarded(engine: str, fit: Callable[[], None]) -> None:
