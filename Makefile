@@ -56,6 +56,10 @@ test: ctest $(VENV)/.package $(VENV)/.tested $(VENV)/.documented ## every test: 
 	@hack/need docs
 	@$(PY) -m pytest -q
 
+.PHONY: test-engines
+test-engines: $(VENV)/.package $(VENV)-engines/.package $(VENV)-engines-old/.package ## vLLM and SGLang, as published, load over a mount: two versions of each, without a GPU
+	@$(PY) -m pytest -q tests/engines
+
 .PHONY: check
 check: ctest $(VENV)/.package ## the quick part of the tests
 	@$(PY) -m pytest -q -m 'not slow'
@@ -132,7 +136,7 @@ install: $(VENV)/.ready ## C library, header, drop-in, usrbiod and man pages (fs
 
 .PHONY: clean
 clean: ## remove everything that was built, .venv too
-	rm -rf build build-* $(VENV) $(VENV)-asan .pytest_cache .ruff_cache .mypy_cache dist
+	rm -rf build build-* $(VENV) $(VENV)-* .pytest_cache .ruff_cache .mypy_cache dist
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 # ---------------------------------------------------------------- what they need
@@ -165,6 +169,23 @@ $(VENV)/.package: $(VENV)/.ready $(PACKAGE_SOURCES)
 	@mkdir -p build-wheel
 	$(QUIET) 'building the package into $(VENV)' $(PY) -m pip install -q --no-build-isolation --no-deps \
 		--force-reinstall --config-settings=build-dir=build-wheel .
+	@touch $@
+
+# The engines' published wheels, which take 4 GB, beside what they import on the way to their loaders.
+$(VENV)-engines/.ready $(VENV)-engines-old/.ready: $(VENV)-%/.ready: tests/engines/%.txt tests/engines/%-wheels.txt \
+		tests/engines/cpu_only.py
+	@rm -rf $(@D) && python3 -m venv $(@D)
+	$(QUIET) 'installing what the engines need into $(@D)' $(@D)/bin/pip install -q -r tests/engines/$*.txt
+	$(QUIET) 'installing the engines into $(@D)' $(@D)/bin/pip install -q --no-deps -r tests/engines/$*-wheels.txt
+	$(QUIET) 'making up for the GPU' $(@D)/bin/python tests/engines/cpu_only.py
+	@touch $@
+
+# A user's wheel, in both.
+$(VENV)-engines/.package $(VENV)-engines-old/.package: $(VENV)-%/.package: $(VENV)-%/.ready $(VENV)/.package
+	@rm -rf build-$* && mkdir build-$*
+	$(QUIET) 'building a wheel for $(@D)' $(PY) -m pip wheel -q --no-build-isolation --no-deps \
+		--config-settings=build-dir=build-wheel --wheel-dir build-$* .
+	$(QUIET) 'installing it into $(@D)' $(@D)/bin/pip install -q --no-deps --no-index --force-reinstall build-$*/*.whl
 	@touch $@
 
 # The same, instrumented; what else the tests need it takes from .venv.

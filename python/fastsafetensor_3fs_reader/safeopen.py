@@ -2,6 +2,7 @@
 """Tensors of many files at once, whatever framework they are for. ``.torch`` and ``.numpy`` are its faces."""
 
 import contextlib
+import errno
 import logging
 import math
 import os
@@ -12,6 +13,7 @@ from typing import Any, Dict, Generic, Iterator, List, NamedTuple, Optional, Tup
 from .checkpoint import Checkpoint, Files, TensorFilter, TensorInfo, as_list
 from .interface import PathType
 from .reader_c import ThreeFSFileReader, extract_mount_point
+from .settings import resolve
 
 T = TypeVar("T")
 Self = TypeVar("Self", bound="SafeOpen[Any]")
@@ -127,9 +129,14 @@ class ReaderSettings(NamedTuple):
     def reader(self, first: PathType) -> ThreeFSFileReader:
         mount_point = extract_mount_point(first) if self.mount_point is None else self.mount_point
         if not mount_point:
-            _logger.warning("%s is not on 3FS: read through the operating system", os.fsdecode(first))
+            self._off_3fs(os.fsdecode(first))
         kwargs = {name: value for name, value in self._asdict().items() if name != "mount_point" and value is not None}
         return ThreeFSFileReader(mount_point, **kwargs)
+
+    def _off_3fs(self, path: str) -> None:
+        if resolve("require", self.require) == "usrbio":
+            raise OSError(errno.ENOTSUP, "not on 3FS, and reading through the operating system is ruled out", path)
+        _logger.warning("%s is not on 3FS: read through the operating system", path)
 
 
 class Progress:

@@ -1,0 +1,98 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What vLLM has of its own."""
+
+import json
+import subprocess
+from typing import Any, Dict, List
+
+import pytest
+from checkpoints import EXPERT_ROWS, EXPERTS, HIDDEN, LAYERS
+from conftest import Engine
+from support import Mount
+from test_engines import digests, infos
+
+EP: Dict[str, Any] = {"enable_expert_parallel": True, "enable_ep_weight_filter": True}
+RANKS = 8
+
+
+def test_experts_of_other_ranks_are_not_read(engine: Engine, mount: Mount) -> None:
+    before = mount.stats()["bytes"]
+    ours = engine.load_ranks(mount.path / "moe", ranks=RANKS, **EP)
+    read = mount.stats()["bytes"] - before
+    theirs = engine.load_ranks(mount.backing / "moe", "auto", ranks=RANKS, **EP)
+    expert_bytes = 3 * EXPERT_ROWS * HIDDEN * 4
+    for our, their in zip(ours, theirs):
+        (info,) = infos(our)
+        assert info["transport"] == "usrbio"
+        assert info["bytes_skipped"] == LAYERS * (EXPERTS - EXPERTS // RANKS) * expert_bytes
+        assert info["bytes_requested"] <= 1.02 * info["bytes_wanted"]
+        assert "ranks" not in info, "ranks that want different tensors cannot share"
+        assert digests(our) == digests(their)
+    assert read <= sum(1.1 * infos(our)[0]["bytes_requested"] for our in ours)
+
+
+def test_ranks_with_experts_of_their_own_cannot_be_told_to_share(engine: Engine, mount: Mount) -> None:
+    for answer in engine.load_ranks(mount.path / "moe", ranks=2, extra={"distributed": "on"}, **EP):
+        assert "distributed='on'" in answer.error
+        assert "experts" in answer.error
+
+
+def test_experts_that_everybody_needs_are_shared(engine: Engine, mount: Mount) -> None:
+    """Expert parallelism without the filter: vLLM drops what a rank does not need."""
+    ours = engine.load_ranks(mount.path / "moe", ranks=2, extra={"distributed": "on"}, enable_expert_parallel=True)
+    theirs = engine.load_ranks(mount.backing / "moe", "auto", ranks=2, enable_expert_parallel=True)
+    for our, their in zip(ours, theirs):
+        assert infos(our)[0]["ranks"] == 2
+        assert digests(our) == digests(their)
+
+
+def test_a_subfolder(engine: Engine, mount: Mount) -> None:
+    results = []
+    for root, load_format in ((mount.path, "3fs"), (mount.backing, "auto")):
+        source = {"model_or_path": str(root), "revision": None, "subfolder": "moe", "prefix": "second."}
+        results.append(digests(engine.load(root / "llama", load_format, wishes={"secondary": [source]})))
+    assert results[0] == results[1]
+    assert "second.lm_head.weight" in results[0]
+
+
+@pytest.mark.parametrize("wishes", [{"unused": "model.layers.1."}, {"encoder_only": ["model.layers.1."]}])
+def test_shards_that_vllm_leaves_out(engine: Engine, mount: Mount, wishes: Dict[str, Any]) -> None:
+    if engine.environment == "older":
+        pytest.skip("vLLM 0.21 leaves none out")
+    ours = engine.load(mount.path / "llama", wishes=wishes)
+    assert digests(ours) == digests(engine.load(mount.backing / "llama", "auto", wishes=wishes))
+    assert not [name for name in digests(ours) if name.startswith("model.layers.1.")]
+    assert infos(ours)[0]["bytes_skipped"] == 0, "the shard was opened"
+
+
+def test_missing_weights_are_noticed_as_ever(engine: Engine, mount: Mount) -> None:
+    index = json.loads((mount.backing / "llama" / "model.safetensors.index.json").read_text())
+    lacking = mount.backing / "lacking"
+    lacking.mkdir()
+    for name in sorted({*index["weight_map"].values(), "config.json"})[:-1]:
+        (lacking / name).symlink_to(mount.backing / "llama" / name)
+    errors = [
+        engine.load(root / "lacking", load_format).error
+        for root, load_format in ((mount.path, "3fs"), (mount.backing, "auto"))
+    ]
+    assert "not initialized" in errors[0]
+    assert sorted(errors[0]) == sorted(errors[1])
+
+
+LAZY = """
+import sys
+from vllm.plugins import load_general_plugins
+load_general_plugins()
+LOADERS = "vllm.model_executor.model_loader"
+assert LOADERS not in sys.modules, "they were imported for nothing"
+assert "torch" in sys.modules or "fastsafetensor_3fs_reader.torch" not in sys.modules
+from vllm.model_executor.model_loader import _LOAD_FORMAT_TO_MODEL_LOADER as loaders
+print(loaders["3fs"].__name__)
+"""
+
+
+def test_a_process_that_loads_no_model_imports_no_loaders(engine: Engine) -> None:
+    output: List[str] = subprocess.run(
+        [engine.python, "-I", "-c", LAZY], check=True, capture_output=True, text=True
+    ).stdout.splitlines()
+    assert output[-1] == "ThreeFSModelLoader"
