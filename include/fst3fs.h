@@ -207,6 +207,14 @@ struct fst3fs_memory;
  */
 FST3FS_API int fst3fs_alloc(struct fst3fs_reader *r, uint64_t size, struct fst3fs_memory **out,
 			    struct fst3fs_error *err);
+/**
+ * Private memory of this process for reads to go to: page-aligned, zeroed, in huge pages where the kernel has them. It
+ * belongs to no reader. Its pages come when they are first written; a read into it sees to that ahead of the bytes.
+ *
+ * @return 0; -EINVAL bad size; or -ENOMEM.
+ * Undone by: fst3fs_memory_free(), in a child after fork too, for the child.
+ */
+FST3FS_API int fst3fs_alloc_host(uint64_t size, struct fst3fs_memory **out, struct fst3fs_error *err);
 FST3FS_API void *fst3fs_memory_address(const struct fst3fs_memory *m);
 FST3FS_API uint64_t fst3fs_memory_size(const struct fst3fs_memory *m);
 /** NULL is fine. No read into the memory may be in progress. */

@@ -15,6 +15,7 @@ USRBIO_BUILTIN: int
 USRBIO_SDK: int
 
 def mount_point(path: PathType, /) -> str: ...
+def alloc_host(nbytes: int, /) -> Memory: ...
 
 @type_check_only
 class Info(TypedDict):
