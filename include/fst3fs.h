@@ -91,6 +91,7 @@ struct fst3fs_options {
 	const char *sdk_path;	 /**< Path of libhf3fs_api_shared.so, for FST3FS_USRBIO_SDK. */
 	bool require_usrbio;	 /**< Fail rather than read through the operating system. */
 	const char *trace;	 /**< A file to write a trace for Perfetto to; NULL or "" = none. "%p" = the process. */
+	bool populate;		 /**< Make host memory resident ahead of the bytes. Default true. */
 	fst3fs_log_fn log;	 /**< May be NULL. */
 	void *log_ctx;
 	int log_level; /**< Lines below this level are not produced. Default FST3FS_LOG_INFO. */
@@ -236,14 +237,19 @@ struct fst3fs_info {
 	uint64_t piece_size;  /**< Size of one request when the caller sets no bound. */
 	uint32_t window;      /**< Requests in flight at most. */
 	uint32_t open_files;
-	uint64_t reads;	       /**< Ranges delivered. */
-	uint64_t requests;     /**< Requests to the transport. */
-	uint64_t bytes;	       /**< Delivered. */
-	uint64_t bytes_posix;  /**< Of these, read through the operating system. */
-	uint64_t bytes_direct; /**< Of these, delivered without a copy. */
-	uint64_t io_wait_ns;   /**< Time that reads waited with nothing landed. */
-	uint64_t copy_wait_ns; /**< Time that reads waited for copies alone. */
-	uint64_t given_up;     /**< Times that buffer and ring were given up whole. */
+	uint64_t reads;		 /**< Ranges delivered. */
+	uint64_t requests;	 /**< Requests to the transport. */
+	uint64_t bytes;		 /**< Delivered. */
+	uint64_t bytes_posix;	 /**< Of these, read through the operating system. */
+	uint64_t bytes_direct;	 /**< Of these, delivered without a copy. */
+	uint64_t io_wait_ns;	 /**< Time that reads waited with nothing landed. */
+	uint64_t copy_wait_ns;	 /**< Time that reads waited for copies alone. */
+	uint64_t populated;	 /**< Bytes of host memory that were made resident ahead of what was read into them. */
+	uint64_t populated_huge; /**< Of these, in huge pages. */
+	uint64_t iov_huge;	 /**< Bytes of the reader's own buffer that are in huge pages. */
+	uint64_t alloc_length;	 /**< Memory of fst3fs_alloc that there is now. */
+	uint64_t alloc_huge;	 /**< Of it, in huge pages. */
+	uint64_t given_up;	 /**< Times that buffer and ring were given up whole. */
 };
 
 /** Fills @p info. Never blocks on the mount. @return 0, or -EINVAL for an unknown size. */

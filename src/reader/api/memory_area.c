@@ -51,6 +51,14 @@ int fst3fs_reader_place(struct fst3fs_reader *r, const struct fst3fs_request *q,
 	return rc;
 }
 
+void fst3fs_reader_count_memory(const struct fst3fs_reader *r, uint64_t *length, uint64_t *huge)
+{
+	for (const struct fst3fs_area_memory *m = r->memories; m; m = m->next) {
+		*length += m->memory.size;
+		*huge += m->area.region->huge;
+	}
+}
+
 /* The transport that memory is registered with: one of the mount that stands there now, whose number is in use for as
  * long as anything is registered with it. Under memory_lock. */
 static int ensure_io(struct fst3fs_reader *r, struct fst3fs_error *err)

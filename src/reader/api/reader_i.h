@@ -51,6 +51,9 @@ void fst3fs_reader_tell(struct fst3fs_reader *r, const struct fst3fs_call *c);
 
 /* ------------------------------------------------------------------ memory_area.c */
 
+/* Memory of fst3fs_alloc that there is, in bytes, and how much of it is in huge pages. Under the engine's lock. */
+void fst3fs_reader_count_memory(const struct fst3fs_reader *r, uint64_t *length, uint64_t *huge);
+
 /* What kind of memory the destination is, as far as this reader has made it: an area of its own (else NULL), or the
  * staging buffer (`own`). */
 int fst3fs_reader_place(struct fst3fs_reader *r, const struct fst3fs_request *q, struct fst3fs_area **area, bool *own,
