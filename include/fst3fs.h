@@ -91,6 +91,7 @@ struct fst3fs_options {
 	const char *sdk_path;	 /**< Path of libhf3fs_api_shared.so, for FST3FS_USRBIO_SDK. */
 	bool require_usrbio;	 /**< Fail rather than read through the operating system. */
 	const char *trace;	 /**< A file to write a trace for Perfetto to; NULL or "" = none. "%p" = the process. */
+	bool populate;		 /**< Make host memory resident ahead of the bytes. Default true. */
 	fst3fs_log_fn log;	 /**< May be NULL. */
 	void *log_ctx;
 	int log_level; /**< Lines below this level are not produced. Default FST3FS_LOG_INFO. */
@@ -207,6 +208,14 @@ struct fst3fs_memory;
  */
 FST3FS_API int fst3fs_alloc(struct fst3fs_reader *r, uint64_t size, struct fst3fs_memory **out,
 			    struct fst3fs_error *err);
+/**
+ * Private memory of this process for reads to go to: page-aligned, zeroed, in huge pages where the kernel has them. It
+ * belongs to no reader. Its pages come when they are first written; a read into it sees to that ahead of the bytes.
+ *
+ * @return 0; -EINVAL bad size; or -ENOMEM.
+ * Undone by: fst3fs_memory_free(), in a child after fork too, for the child.
+ */
+FST3FS_API int fst3fs_alloc_host(uint64_t size, struct fst3fs_memory **out, struct fst3fs_error *err);
 FST3FS_API void *fst3fs_memory_address(const struct fst3fs_memory *m);
 FST3FS_API uint64_t fst3fs_memory_size(const struct fst3fs_memory *m);
 /** NULL is fine. No read into the memory may be in progress. */
@@ -228,14 +237,19 @@ struct fst3fs_info {
 	uint64_t piece_size;  /**< Size of one request when the caller sets no bound. */
 	uint32_t window;      /**< Requests in flight at most. */
 	uint32_t open_files;
-	uint64_t reads;	       /**< Ranges delivered. */
-	uint64_t requests;     /**< Requests to the transport. */
-	uint64_t bytes;	       /**< Delivered. */
-	uint64_t bytes_posix;  /**< Of these, read through the operating system. */
-	uint64_t bytes_direct; /**< Of these, delivered without a copy. */
-	uint64_t io_wait_ns;   /**< Time that reads waited with nothing landed. */
-	uint64_t copy_wait_ns; /**< Time that reads waited for copies alone. */
-	uint64_t given_up;     /**< Times that buffer and ring were given up whole. */
+	uint64_t reads;		 /**< Ranges delivered. */
+	uint64_t requests;	 /**< Requests to the transport. */
+	uint64_t bytes;		 /**< Delivered. */
+	uint64_t bytes_posix;	 /**< Of these, read through the operating system. */
+	uint64_t bytes_direct;	 /**< Of these, delivered without a copy. */
+	uint64_t io_wait_ns;	 /**< Time that reads waited with nothing landed. */
+	uint64_t copy_wait_ns;	 /**< Time that reads waited for copies alone. */
+	uint64_t populated;	 /**< Bytes of host memory that were made resident ahead of what was read into them. */
+	uint64_t populated_huge; /**< Of these, in huge pages. */
+	uint64_t iov_huge;	 /**< Bytes of the reader's own buffer that are in huge pages. */
+	uint64_t alloc_length;	 /**< Memory of fst3fs_alloc that there is now. */
+	uint64_t alloc_huge;	 /**< Of it, in huge pages. */
+	uint64_t given_up;	 /**< Times that buffer and ring were given up whole. */
 };
 
 /** Fills @p info. Never blocks on the mount. @return 0, or -EINVAL for an unknown size. */

@@ -15,6 +15,7 @@ USRBIO_BUILTIN: int
 USRBIO_SDK: int
 
 def mount_point(path: PathType, /) -> str: ...
+def alloc_host(nbytes: int, /) -> Memory: ...
 
 @type_check_only
 class Info(TypedDict):
@@ -37,6 +38,11 @@ class Info(TypedDict):
     io_wait_ns: int
     copy_wait_ns: int
     given_up: int
+    populated: int
+    populated_huge: int
+    iov_huge: int
+    alloc_length: int
+    alloc_huge: int
 
 @final
 class Memory(Buffer):
@@ -100,6 +106,7 @@ class Reader:
         log: Optional[Callable[[int, str], object]] = ...,
         log_level: int = ...,
         trace: PathType = ...,
+        populate: bool = ...,
     ) -> Reader: ...
     def read(self, path: PathType, dst: int, offset: int, length: int, chunk_size: int, flags: int, /) -> int: ...
     def read_many(self, requests: Iterable[ReadRequest], chunk_size: int, flags: int, /) -> List[int]: ...

@@ -4,8 +4,10 @@
 BF16 and the 8-bit floats come as ``ml_dtypes`` has them.
 """
 
+import math
 from typing import Any, Dict, Optional, Tuple
 
+from . import hugepages
 from .checkpoint import Files, TensorFilter, TensorInfo
 from .interface import PathType
 from .safeopen import DEFAULT_AHEAD, Framework, ReaderSettings, SafeOpen
@@ -68,7 +70,8 @@ class NumpyFramework(Framework["numpy.ndarray[Any, Any]"]):
 
     @staticmethod
     def _make(shape: Tuple[int, ...], dtype: "numpy.dtype[Any]") -> Tuple["numpy.ndarray[Any, Any]", int]:
-        made = numpy.empty(shape, dtype)
+        memory = hugepages.large(dtype.itemsize * math.prod(shape))
+        made = numpy.empty(shape, dtype) if memory is None else numpy.frombuffer(memory, dtype).reshape(shape)
         return made, int(made.ctypes.data)
 
 

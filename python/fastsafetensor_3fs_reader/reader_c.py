@@ -45,6 +45,7 @@ class ThreeFSFileReader(ThreeFSReader):
             log=_logger.log,
             log_level=_logger.getEffectiveLevel(),
             trace=arguments.trace,
+            populate=arguments.populate,
         )
 
     def _read_headers(self, paths: List[PathType], num_threads: int) -> List[Header]:

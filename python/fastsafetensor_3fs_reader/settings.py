@@ -36,6 +36,7 @@ SETTINGS: Dict[str, Setting] = {
     "timeout": Setting(_seconds, DEFAULT_TIMEOUT_S, "seconds a read may go without any completion"),
     "usrbio": Setting(_one_of("auto", "sdk", "builtin"), "auto", "which USRBIO client: auto, sdk or builtin"),
     "trace": Setting(str, "", "a file to write a trace for Perfetto to; %p in it becomes the process's number"),
+    "populate": Setting(_one_of("on", "off"), "on", "on: make host memory resident ahead of the bytes, or off"),
     "require": Setting(_one_of("", "usrbio"), "", "usrbio: fail rather than read through the operating system"),
 }
 

@@ -20,6 +20,7 @@ class Arguments(NamedTuple):
     usrbio: str
     require_usrbio: bool
     trace: str
+    populate: bool
 
 
 class ThreeFSReader(FileReaderInterface):
@@ -30,6 +31,7 @@ class ThreeFSReader(FileReaderInterface):
 
     timeout   seconds a read may go without any completion
     usrbio    which USRBIO client: "auto", "sdk" (the official library) or "builtin"
+    populate  "on": make host memory resident ahead of the bytes, or "off" (backend "c")
     require   "usrbio": fail rather than read through the operating system
     trace     a file to write a trace for Perfetto to (backend c); "%p" in it becomes the process's number
     """
@@ -45,6 +47,7 @@ class ThreeFSReader(FileReaderInterface):
         usrbio: Optional[str] = None,
         require: Optional[str] = None,
         trace: Optional[PathType] = None,
+        populate: Optional[str] = None,
     ) -> None:
         self._debug = debug_enabled()
         self._start(
@@ -57,6 +60,7 @@ class ThreeFSReader(FileReaderInterface):
                 str(resolve("usrbio", usrbio)),
                 resolve("require", require) == "usrbio",
                 str(resolve("trace", None if trace is None else os.fsdecode(trace))),
+                resolve("populate", populate) == "on",
             )
         )
 

@@ -8,9 +8,11 @@ with safe_open("/mnt/3fs/model", device="cuda:0") as f:
         ...
 """
 
+import math
 from types import TracebackType
 from typing import Any, Dict, Iterator, Optional, Tuple, Type, Union
 
+from . import hugepages
 from .checkpoint import Files, TensorFilter, TensorInfo
 from .interface import PathType
 from .safeopen import DEFAULT_AHEAD, Framework, ReaderSettings, SafeOpen
@@ -56,6 +58,10 @@ def _dtype(tensor: TensorInfo) -> torch.dtype:
     return dtype
 
 
+def _itemsize(dtype: torch.dtype) -> int:
+    return int(torch.empty((), dtype=dtype).element_size())
+
+
 def _shape(tensor: TensorInfo) -> Tuple[int, ...]:
     if tensor.dtype != "F4":
         return tensor.shape
@@ -96,7 +102,11 @@ class TorchFramework(Framework[torch.Tensor]):
         return self._make((count, *_shape(tensor)[1:]), _dtype(tensor))
 
     def _make(self, shape: Tuple[int, ...], dtype: torch.dtype) -> Tuple[torch.Tensor, int]:
-        made = torch.empty(shape, dtype=dtype, device=self.torch_device)
+        memory = hugepages.large(_itemsize(dtype) * math.prod(shape)) if self.torch_device.type == "cpu" else None
+        if memory is None:
+            made = torch.empty(shape, dtype=dtype, device=self.torch_device)
+        else:
+            made = torch.frombuffer(memory, dtype=torch.uint8).view(dtype).view(shape)
         return made, made.data_ptr()
 
     def ready(self) -> None:

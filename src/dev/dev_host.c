@@ -5,9 +5,9 @@
 #include <errno.h>
 #include <pthread.h>
 #include <stdlib.h>
-#include <string.h>
 #include <unistd.h>
 
+#include "bulk.h"
 #include "dev.h"
 #include "pool.h"
 
@@ -31,7 +31,7 @@ struct job {
 static void copy_bytes(const struct fst3fs_dev_copy *copy)
 {
 	for (size_t i = 0; i < copy->nparts; i++)
-		memcpy((void *)(uintptr_t)copy->parts[i].dst, copy->parts[i].src, copy->parts[i].length);
+		fst3fs_bulk_copy((void *)(uintptr_t)copy->parts[i].dst, copy->parts[i].src, copy->parts[i].length);
 }
 
 /* Under the lock. */

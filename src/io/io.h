@@ -45,6 +45,7 @@ struct fst3fs_region {
 	const struct fst3fs_io_ops *ops;
 	uint8_t *base;
 	size_t size;
+	size_t huge;  /* bytes that were put into huge pages when it was made */
 	size_t block; /* no request crosses a multiple of this offset; 0 = one block */
 };
 

@@ -8,9 +8,9 @@
 #include <pthread.h>
 #include <stdlib.h>
 #include <sys/mman.h>
-#include <unistd.h>
 
 #include "io.h"
+#include "pages.h"
 #include "pool.h"
 #include "pread.h"
 
@@ -103,22 +103,22 @@ static int posix_region_new(struct fst3fs_io *io, size_t size, size_t block_size
 			    struct fst3fs_error *err)
 {
 	struct fst3fs_region *region = calloc(1, sizeof(*region));
-	size_t page = (size_t)sysconf(_SC_PAGESIZE);
+	void *base;
+	int rc;
 
 	(void)io;
 	(void)block_size; /* nobody registers this memory block by block */
 	(void)numa;	  /* the first touch decides, and that is the reading thread's */
 	if (!region)
 		return fst3fs_err_set(err, -ENOMEM, "no memory for a buffer");
-	region->ops = &fst3fs_io_posix;
-	region->size = (size + page - 1) / page * page;
-	region->base = mmap(NULL, region->size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
-	if (region->base == MAP_FAILED) {
-		int rc = -errno;
-
+	region->size = fst3fs_page_round(size);
+	rc = fst3fs_pages_map(region->size, &base);
+	if (rc < 0) {
 		free(region);
 		return fst3fs_err_set(err, rc, "no memory for a buffer of %zu bytes: %s", size, fst3fs_strerror(rc));
 	}
+	region->ops = &fst3fs_io_posix;
+	region->base = base;
 	*out = region;
 	return 0;
 }

@@ -113,6 +113,7 @@ static int usrbio_region_new(struct fst3fs_io *io, size_t size, size_t block_siz
 		.ops = &fst3fs_io_usrbio,
 		.base = region->iov->base,
 		.size = region->iov->size,
+		.huge = region->iov->huge,
 		.block = region->iov->block_size,
 	};
 	*out = &region->region;

@@ -15,12 +15,14 @@ struct field {
 /* clang-format on */
 
 static const struct field fields[] = {
-	FIELD(transport, FIELD_TEXT),  FIELD(client, FIELD_TEXT),      FIELD(why_not, FIELD_TEXT),
-	FIELD(devices, FIELD_TEXT),    FIELD(iov_base, FIELD_ADDRESS), FIELD(iov_length, FIELD_U64),
-	FIELD(buffer_size, FIELD_U64), FIELD(piece_size, FIELD_U64),   FIELD(window, FIELD_U32),
-	FIELD(open_files, FIELD_U32),  FIELD(reads, FIELD_U64),	       FIELD(requests, FIELD_U64),
-	FIELD(bytes, FIELD_U64),       FIELD(bytes_posix, FIELD_U64),  FIELD(bytes_direct, FIELD_U64),
-	FIELD(io_wait_ns, FIELD_U64),  FIELD(copy_wait_ns, FIELD_U64), FIELD(given_up, FIELD_U64),
+	FIELD(transport, FIELD_TEXT),	FIELD(client, FIELD_TEXT),	  FIELD(why_not, FIELD_TEXT),
+	FIELD(devices, FIELD_TEXT),	FIELD(iov_base, FIELD_ADDRESS),	  FIELD(iov_length, FIELD_U64),
+	FIELD(buffer_size, FIELD_U64),	FIELD(piece_size, FIELD_U64),	  FIELD(window, FIELD_U32),
+	FIELD(open_files, FIELD_U32),	FIELD(reads, FIELD_U64),	  FIELD(requests, FIELD_U64),
+	FIELD(bytes, FIELD_U64),	FIELD(bytes_posix, FIELD_U64),	  FIELD(bytes_direct, FIELD_U64),
+	FIELD(io_wait_ns, FIELD_U64),	FIELD(copy_wait_ns, FIELD_U64),	  FIELD(given_up, FIELD_U64),
+	FIELD(populated, FIELD_U64),	FIELD(populated_huge, FIELD_U64), FIELD(iov_huge, FIELD_U64),
+	FIELD(alloc_length, FIELD_U64), FIELD(alloc_huge, FIELD_U64),
 };
 
 /* clang-format off */

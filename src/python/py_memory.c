@@ -80,7 +80,7 @@ static PyGetSetDef memory_getset[] = {
 };
 
 static PyType_Slot memory_slots[] = {
-	{Py_tp_doc, "Host memory that reads reach without a copy. Released with its last reference or view."},
+	{Py_tp_doc, "Host memory for reads. Released with its last reference or view."},
 	{Py_tp_new, py_refuse_new},
 	{Py_tp_dealloc, memory_dealloc},
 	{Py_tp_getset, memory_getset},

@@ -25,7 +25,32 @@ static PyObject *module_mount_point(PyObject *module, PyObject *args)
 	return result;
 }
 
+static PyObject *module_alloc_host(PyObject *module, PyObject *value)
+{
+	PyObject *type, *result = NULL;
+	struct fst3fs_memory *memory;
+	struct fst3fs_error err;
+	int64_t size;
+	int rc;
+
+	if (py_int64(value, "nbytes", NULL, 1, PY_SSIZE_T_MAX, &size) < 0)
+		return NULL;
+	type = PyObject_GetAttrString(module, "Memory");
+	if (!type)
+		return NULL;
+	py_call_begin();
+	rc = fst3fs_alloc_host((uint64_t)size, &memory, &err);
+	py_call_end();
+	if (rc == 0)
+		result = py_memory_new(type, memory);
+	else
+		py_raise(&err);
+	Py_DECREF(type);
+	return result;
+}
+
 static PyMethodDef module_methods[] = {
+	{"alloc_host", module_alloc_host, METH_O, "alloc_host(nbytes) -> Memory, private to this process"},
 	{"mount_point", module_mount_point, METH_VARARGS, "mount_point(path) -> its 3FS mount point, or ''"},
 	{NULL, NULL, 0, NULL},
 };

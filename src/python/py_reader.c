@@ -10,7 +10,7 @@ struct settings {
 	PyObject *mount_point, *sdk_path, *trace;
 	PyObject *entries, *io_depth, *buffer_size, *timeout_ms;
 	PyObject *log;
-	int usrbio, require_usrbio, log_level;
+	int usrbio, require_usrbio, populate, log_level;
 };
 
 static void settings_fini(struct settings *s)
@@ -23,12 +23,13 @@ static void settings_fini(struct settings *s)
 static int settings_parse(struct settings *s, PyObject *args, PyObject *kwargs)
 {
 	static char *names[] = {"mount_point", "entries",	 "io_depth", "buffer_size", "timeout_ms", "usrbio",
-				"sdk_path",    "require_usrbio", "log",	     "log_level",   "trace",	  NULL};
+				"sdk_path",    "require_usrbio", "log",	     "log_level",   "trace",	  "populate",
+				NULL};
 
-	return PyArg_ParseTupleAndKeywords(args, kwargs, "O&OOOO|iO&pOiO&:Reader", names, PyUnicode_FSConverter,
+	return PyArg_ParseTupleAndKeywords(args, kwargs, "O&OOOO|iO&pOiO&p:Reader", names, PyUnicode_FSConverter,
 					   &s->mount_point, &s->entries, &s->io_depth, &s->buffer_size, &s->timeout_ms,
 					   &s->usrbio, PyUnicode_FSConverter, &s->sdk_path, &s->require_usrbio, &s->log,
-					   &s->log_level, PyUnicode_FSConverter, &s->trace)
+					   &s->log_level, PyUnicode_FSConverter, &s->trace, &s->populate)
 		       ? 0
 		       : -1;
 }
@@ -52,6 +53,7 @@ static int settings_apply(const struct settings *s, struct fst3fs_options *o)
 	o->usrbio = s->usrbio;
 	o->require_usrbio = s->require_usrbio;
 	o->log_level = s->log_level;
+	o->populate = s->populate;
 	return 0;
 }
 
@@ -83,7 +85,7 @@ static int reader_open(struct py_reader *self, const struct settings *s)
 
 static PyObject *reader_new(PyTypeObject *type, PyObject *args, PyObject *kwargs)
 {
-	struct settings settings = {.log_level = FST3FS_LOG_INFO};
+	struct settings settings = {.log_level = FST3FS_LOG_INFO, .populate = 1};
 	PyObject *self = NULL;
 
 	if (settings_parse(&settings, args, kwargs) == 0)

@@ -36,8 +36,11 @@ static void publish(struct iov *iov, struct usrbio_client *c, size_t block_size)
 	char key[USRBIO_KEY_SIZE];
 
 	usrbio_key_buffer(key, iov->shm.id, block_size);
-	iov->pub = (struct usrbio_iov){
-		.client = c, .base = iov->shm.base, .size = iov->shm.size, .block_size = block_size};
+	iov->pub = (struct usrbio_iov){.client = c,
+				       .base = iov->shm.base,
+				       .size = iov->shm.size,
+				       .huge = iov->shm.huge,
+				       .block_size = block_size};
 	memcpy(iov->pub.id, iov->shm.id, sizeof(iov->pub.id));
 	memcpy(iov->pub.key, key, sizeof(iov->pub.key) - 1);
 }

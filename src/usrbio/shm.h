@@ -28,6 +28,7 @@ struct usrbio_shm {
 	uint8_t id[16];
 	uint8_t *base;
 	size_t size;
+	size_t huge;			 /* bytes that were put into huge pages when it was made */
 	char path[USRBIO_SHM_PATH_SIZE]; /* "" once unlinked */
 };
 

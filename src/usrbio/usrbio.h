@@ -78,6 +78,7 @@ struct usrbio_iov {
 	struct usrbio_client *client;
 	uint8_t *base; /* page-aligned; a child after fork() sees it too */
 	size_t size;
+	size_t huge;	   /* bytes of it in huge pages */
 	size_t block_size; /* 0 = one block; requests stay inside a block */
 	uint8_t id[16];
 	char key[128]; /* under 3fs-virt/iovs */

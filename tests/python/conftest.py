@@ -48,6 +48,7 @@ SLOW = (
     "test_fastsafetensors.py",
     "test_gpu_fake.py",
     "test_packaging.py",
+    "test_populate.py::test_conformance_without",
     "test_process.py::test_kill_9_at_any_moment",
 )
 

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from support import KIB, MIB, Mount, eventually, random_bytes
 
-from fastsafetensor_3fs_reader import ThreeFSFileReader
+from fastsafetensor_3fs_reader import ThreeFSFileReader, _core
 
 
 @pytest.mark.parametrize("size", [1, 4095, 4096, 4097, 3 * MIB + 5])
@@ -112,3 +112,36 @@ def test_types_are_counted(mount: Mount, open_reader: Callable) -> None:
     for _ in range(50):
         reader.alloc(1)
     assert sys.getrefcount(kind) == before
+
+
+@pytest.mark.parametrize("size", [1, 4097, 2 * MIB, 5 * MIB + 3])
+def test_private_memory(mount: Mount, open_reader: Callable, size: int) -> None:
+    """It belongs to no reader, is zeroed, and begins at a huge page when it has one."""
+    memory = _core.alloc_host(size)
+    assert (memory.nbytes, len(memory)) == (size, size)
+    assert memory.address % (2 * MIB if size >= 2 * MIB else 4096) == 0
+    assert bytes(memory) == bytes(size)
+    data = random_bytes(size)
+    reader = open_reader(mount)
+    assert reader.read_chunked(mount.write("m", data), memory.address, 0, size) == size
+    assert bytes(memory) == data
+    assert reader.info()["bytes_direct"] == 0
+
+
+def test_private_memory_is_given_back() -> None:
+    def mapped() -> int:
+        with open("/proc/self/statm", encoding="ascii") as statm:
+            return int(statm.read().split()[0]) * 4 * KIB
+
+    before = mapped()
+    view = memoryview(_core.alloc_host(1 << 30))[1 << 20 :]
+    assert mapped() - before >= 1 << 30
+    assert view[0] == 0
+    view.release()
+    assert mapped() - before < 1 << 30
+
+
+@pytest.mark.parametrize("size", [0, -1, 1 << 50, 1 << 63])
+def test_private_memory_of_bad_sizes(size: int) -> None:
+    with pytest.raises(ValueError, match=r"nbytes|bytes asked for"):
+        _core.alloc_host(size)

@@ -9,6 +9,8 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "pages.h"
+
 #define SHM_DIR "/dev/shm/"
 
 void iov_get(struct iov *iov)
@@ -57,9 +59,9 @@ static int map_object(struct iov *iov)
 		return errno == ELOOP || errno == ENXIO || errno == EISDIR ? -EINVAL : -errno;
 	rc = fstat(fd, &st) ? -errno : check_object(&st, &iov->key, &iov->owner);
 	if (rc == 0) {
-		void *base = mmap(NULL, (size_t)st.st_size, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
+		void *base;
 
-		if (base == MAP_FAILED) {
+		if (fst3fs_pages_map_shared(fd, (size_t)st.st_size, &base) < 0) {
 			rc = -EIO;
 		} else {
 			iov->base = base;

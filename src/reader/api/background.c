@@ -18,6 +18,7 @@ struct fst3fs_background {
 	struct fst3fs_background_plan what;
 	size_t next_run;
 	atomic_bool stop; /* the thread reads no more */
+	struct fst3fs_place place;
 
 	/* Under the engine's lock. */
 	struct fst3fs_target *targets;
@@ -50,6 +51,8 @@ static int call_init(struct fst3fs_background *b)
 		.open = !b->closed,
 		.off_mount = b->call.off_mount, /* what is to be said at the end */
 		.renewed = b->call.renewed,
+		.place = b->place,
+		.placed = true,
 	};
 	b->call.entries = malloc(sizeof(struct fst3fs_entry *));
 	if (!b->call.entries)
@@ -189,6 +192,7 @@ int fst3fs_background_new(struct fst3fs_reader *r, const struct fst3fs_backgroun
 	fst3fs_engine_ref(&r->engine);
 	b->reader = r;
 	b->what = *what;
+	fst3fs_place_here(&b->place);
 	b->tail = &b->chunks;
 	b->closed = what->plan->nruns == 0;
 	rc = start(b, err);

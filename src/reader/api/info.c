@@ -15,6 +15,7 @@ static void info_session(struct fst3fs_reader *r, struct fst3fs_info *info)
 	snprintf(info->client, sizeof(info->client), "%s", io->ops->client(io));
 	info->iov_base = s->staging->base;
 	info->iov_length = s->staging->size;
+	info->iov_huge = s->staging->huge;
 	for (unsigned i = 0; i < s->ndevs; i++) {
 		int locked = s->devs[i]->ops->page_locked(s->devs[i]);
 
@@ -24,6 +25,8 @@ static void info_session(struct fst3fs_reader *r, struct fst3fs_info *info)
 
 int fst3fs_get_info(struct fst3fs_reader *r, struct fst3fs_info *info)
 {
+	struct fst3fs_populated made;
+
 	if (info->size != sizeof(*info))
 		return -EINVAL;
 	*info = (struct fst3fs_info){
@@ -41,6 +44,7 @@ int fst3fs_get_info(struct fst3fs_reader *r, struct fst3fs_info *info)
 	pthread_mutex_lock(&r->engine.lock);
 	if (r->engine.session)
 		info_session(r, info);
+	fst3fs_reader_count_memory(r, &info->alloc_length, &info->alloc_huge);
 	memcpy(info->devices, r->engine.devices, sizeof(info->devices));
 	info->page_locked = r->page_locked;
 	info->reads = r->engine.count.reads;
@@ -52,6 +56,9 @@ int fst3fs_get_info(struct fst3fs_reader *r, struct fst3fs_info *info)
 	info->copy_wait_ns = r->engine.count.copy_wait_ns;
 	info->given_up = r->engine.count.given_up;
 	pthread_mutex_unlock(&r->engine.lock);
+	made = fst3fs_populator_made(r->engine.populator);
+	info->populated = made.bytes;
+	info->populated_huge = made.huge;
 	return 0;
 }
 

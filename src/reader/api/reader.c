@@ -34,6 +34,7 @@ void fst3fs_options_init(struct fst3fs_options *o)
 		.entries = DEFAULT_ENTRIES,
 		.buffer_size = DEFAULT_BUFFER,
 		.timeout_ms = DEFAULT_TIMEOUT_MS,
+		.populate = true,
 		.log_level = FST3FS_LOG_INFO,
 	};
 }

@@ -16,7 +16,7 @@ struct fst3fs_reader {
 	bool release_asked; /* by a callback, for when its call has ended */
 	bool said_off_mount;
 	int page_locked;
-	struct fst3fs_memory *memories;
+	struct fst3fs_area_memory *memories;
 
 	/* What `memories` are registered with, and the mount that it was made on. Under memory_lock. */
 	pthread_mutex_t memory_lock;
@@ -49,7 +49,10 @@ int fst3fs_reader_run(struct fst3fs_reader *r, struct fst3fs_call *c);
 /* Says in the log what a call has found out. On a thread of the caller's, without the lock. */
 void fst3fs_reader_tell(struct fst3fs_reader *r, const struct fst3fs_call *c);
 
-/* ------------------------------------------------------------------ memory.c */
+/* ------------------------------------------------------------------ memory_area.c */
+
+/* Memory of fst3fs_alloc that there is, in bytes, and how much of it is in huge pages. Under the engine's lock. */
+void fst3fs_reader_count_memory(const struct fst3fs_reader *r, uint64_t *length, uint64_t *huge);
 
 /* What kind of memory the destination is, as far as this reader has made it: an area of its own (else NULL), or the
  * staging buffer (`own`). */

@@ -50,6 +50,8 @@ void fst3fs_call_begin(struct fst3fs_call *c, struct fst3fs_error *err)
 		c->entries[i]->call = c;
 		c->entries[i]->index = i;
 	}
+	if (!c->placed)
+		fst3fs_place_here(&c->place);
 	c->err = err;
 	c->err_index = SIZE_MAX;
 	fst3fs_err_reset(c->err);

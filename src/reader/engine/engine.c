@@ -52,6 +52,8 @@ static bool step(struct fst3fs_engine *g)
 		moved |= fst3fs_open_ahead(g, c);
 		if (!c->done)
 			moved |= fst3fs_copy_turn(g, c);
+		if (!c->done)
+			fst3fs_look_ahead(g, c);
 		c = next;
 	}
 	return fst3fs_fill_window(g) || moved;
@@ -223,6 +225,7 @@ int fst3fs_engine_run(struct fst3fs_engine *g, struct fst3fs_call *c)
 		hand_over(g);
 	pthread_mutex_unlock(&g->lock);
 	inside = here.outer;
+	fst3fs_populator_forget(g->populator, c);
 	return c->err_index == SIZE_MAX ? 0 : c->err->code;
 }
 

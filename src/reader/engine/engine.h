@@ -24,6 +24,7 @@
 #include "fst3fs.h"
 #include "log.h"
 #include "pool.h"
+#include "populator.h"
 #include "session.h"
 #include "stats.h"
 
@@ -47,6 +48,7 @@ struct fst3fs_engine {
 	struct fst3fs_files *files;
 	struct fst3fs_pool *openers;
 	struct fst3fs_trace *trace;	      /* NULL: nobody asked for one */
+	struct fst3fs_populator *populator;   /* NULL: memory is faulted in as it is written */
 	void (*end)(struct fst3fs_engine *g); /* the owner's: the last reference is gone */
 
 	pthread_mutex_t lock; /* everything below, and the session's insides */
@@ -121,6 +123,8 @@ struct fst3fs_entry {
 	struct fst3fs_region *region; /* the destination is in it: read there directly */
 	uint64_t next, end;	      /* file offsets still to be requested */
 	size_t segment;		      /* the first that lies beyond `next` */
+	uint64_t looked;	      /* up to here destinations went to the populator */
+	size_t looked_segment;	      /* the first that lies beyond it */
 	uint64_t delivered;	      /* bytes of the range, those between segments too */
 	unsigned busy;		      /* slots that carry a piece of this range */
 	int status;		      /* the first error */
@@ -129,11 +133,13 @@ struct fst3fs_entry {
 struct fst3fs_call {
 	struct fst3fs_entry **entries;
 	size_t count;
-	uint64_t cap;	       /* largest request, 0 = no bound of the caller's */
-	bool in_turn;	       /* read a bufferful, then copy it */
-	bool own_buffer;       /* the destination is the staging buffer itself */
-	bool open;	       /* more ranges may be added: its last one is not the last */
-	pthread_cond_t *moved; /* told when a target is done; NULL: there are none */
+	uint64_t cap;		   /* largest request, 0 = no bound of the caller's */
+	bool in_turn;		   /* read a bufferful, then copy it */
+	bool own_buffer;	   /* the destination is the staging buffer itself */
+	bool open;		   /* more ranges may be added: its last one is not the last */
+	pthread_cond_t *moved;	   /* told when a target is done; NULL: there are none */
+	struct fst3fs_place place; /* where fresh memory comes from, if it is `placed`, else where the thread runs */
+	bool placed;
 
 	/* Set by the engine. */
 	struct fst3fs_error *err; /* of the first failing range in the order of the array */
@@ -142,9 +148,10 @@ struct fst3fs_call {
 	size_t cursor; /* entries[...cursor] have nothing more to request */
 	size_t done_count;
 	unsigned opening, busy;
-	struct fst3fs_slot *landed; /* in_turn: waiting to be copied */
-	uint64_t progress_ns;	    /* when something last moved for this call */
-	uint64_t interrupted_ns;    /* when its caller was interrupted, 0 = not */
+	struct fst3fs_slot *landed;  /* in_turn: waiting to be copied */
+	uint64_t run_begin, run_end; /* addresses that are still to go to the populator */
+	uint64_t progress_ns;	     /* when something last moved for this call */
+	uint64_t interrupted_ns;     /* when its caller was interrupted, 0 = not */
 	bool done, given_up;
 	bool stale;	       /* a file of it was found on a mount that replaced the session's */
 	bool renewed;	       /* the session was, because its mount was replaced */

@@ -25,6 +25,11 @@ void fst3fs_call_interrupt(struct fst3fs_engine *g, struct fst3fs_call *c, int c
 /* Starts opening what will be needed soon; whether anything was started. */
 bool fst3fs_open_ahead(struct fst3fs_engine *g, struct fst3fs_call *c);
 
+/* ------------------------------------------------------------------ look_ahead.c: memory made resident ahead */
+
+/* Has host memory made resident that bytes of the call will soon go to. */
+void fst3fs_look_ahead(struct fst3fs_engine *g, struct fst3fs_call *c);
+
 /* ------------------------------------------------------------------ fill.c: requests to the transport */
 
 /* Sends requests until the window is full; whether any was sent. */

@@ -24,6 +24,8 @@ bool fst3fs_engine_init(struct fst3fs_engine *g, const struct fst3fs_options *o,
 	g->sdk_path = strdup(o->sdk_path ? o->sdk_path : "");
 	g->files = fst3fs_files_new(main, g->sdk_path);
 	g->openers = fst3fs_pool_new("fst3fs-open", 16);
+	if (o->populate)
+		g->populator = fst3fs_populator_new();
 	if (g->mount_point && g->sdk_path && g->files && g->openers)
 		return true;
 	fst3fs_engine_fini(g);
@@ -33,6 +35,7 @@ bool fst3fs_engine_init(struct fst3fs_engine *g, const struct fst3fs_options *o,
 void fst3fs_engine_fini(struct fst3fs_engine *g)
 {
 	fst3fs_pool_leave(g->openers, 0);
+	fst3fs_populator_end(g->populator);
 	fst3fs_files_free(g->files);
 	fst3fs_trace_close(g->trace);
 	pthread_cond_destroy(&g->idle);

@@ -15,6 +15,7 @@ static void *offload_main(void *arg)
 	struct fst3fs_engine *g = a->engine;
 	bool alone;
 
+	fst3fs_place_take(&a->place);
 	a->run(a);
 	pthread_mutex_lock(&g->lock);
 	a->done = true;
@@ -71,6 +72,7 @@ int fst3fs_offload_run(struct fst3fs_engine *g, struct fst3fs_offload **a, struc
 	int rc;
 
 	fst3fs_err_reset(&(*a)->err);
+	fst3fs_place_here(&(*a)->place);
 	pthread_mutex_lock(&g->lock);
 	rc = start(g, *a);
 	if (rc < 0) {

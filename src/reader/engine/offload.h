@@ -16,6 +16,7 @@ struct fst3fs_offload {
 	struct fst3fs_error err;
 	/* offload.c's own */
 	struct fst3fs_engine *engine; /* a reference */
+	struct fst3fs_place place;    /* the caller's: what the work maps is the caller's memory */
 	pthread_cond_t ended;
 	bool done, alone;
 };

@@ -139,7 +139,7 @@ static int make_ready(struct fst3fs_engine *g, struct fst3fs_entry *e, struct fs
 		rc = choose_device(g, e, err);
 	if (rc < 0)
 		return rc;
-	e->next = e->offset;
+	e->next = e->looked = e->offset;
 	e->end = whole ? e->offset + e->length : e->offset < size ? size : e->offset;
 	return 0;
 }
