@@ -42,7 +42,7 @@ ROOMS: Dict[str, Tuple[str, ...]] = {
     "src/python": ("include", "src/reader/api"),  # calls alone: the build gives it no header but fst3fs.h
     "usrbiod/base": ("src/base",),
     "usrbiod/files": (),
-    "usrbiod/registry": ("usrbiod/base",),
+    "usrbiod/registry": ("src/base", "usrbiod/base"),
     "usrbiod/storage": ("src/base", "usrbiod/base"),
     "usrbiod/rings": (
         "src/base",
