@@ -49,6 +49,7 @@ SLOW = (
     "test_gpu_fake.py",
     "test_packaging.py",
     "test_populate.py::test_conformance_without",
+    "test_pages.py::test_the_",  # which build the site
     "test_process.py::test_kill_9_at_any_moment",
 )
 

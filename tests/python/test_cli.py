@@ -58,7 +58,7 @@ def into_a_pipe_that_nobody_reads(*arguments: str) -> "subprocess.CompletedProce
         os.close(writing)
 
 
-@pytest.mark.parametrize("command", ["info", "ls", "doctor", "cat"])
+@pytest.mark.parametrize("command", ["info", "ls", "check", "doctor", "cat"])
 def test_a_broken_pipe(mount: Mount, command: str) -> None:
     path = mount.write("a.safetensors", fst3fs.small_checkpoint())
     arguments = ["a"] if command == "cat" else []

@@ -17,6 +17,8 @@ import time
 from typing import IO, Any, Callable, Dict, List, NamedTuple, Optional
 
 Report = Callable[..., None]
+#: How long Python may take to begin, on a machine that is busy or has it on a slow disk.
+START_S = 60.0
 #: How long a child that was killed may take to end.
 END_S = 1.0
 #: Its arguments are the function's module, its name and its arguments in JSON.
@@ -42,6 +44,7 @@ class _Reports:
         self._fd = fd
         self._rest = b""
         self.at = "start"
+        self.begun = False
         self.found: Dict[str, Dict[str, Any]] = {}
 
     def read(self, deadline: float) -> bool:
@@ -56,6 +59,7 @@ class _Reports:
         return bool(data)
 
     def _take(self, report: Dict[str, Any]) -> None:
+        self.begun = True
         self.at = str(report.pop("step"))
         if report:
             self.found[self.at] = report
@@ -83,7 +87,7 @@ def _end(status: int, stderr: IO[bytes]) -> str:
 def _follow(process: "subprocess.Popen[bytes]", reports: _Reports, silence_s: float) -> Optional[int]:
     """The exit status, None when the child fell silent."""
     try:
-        while reports.read(time.monotonic() + silence_s):
+        while reports.read(time.monotonic() + (silence_s if reports.begun else START_S)):
             pass
         return process.wait(silence_s)
     except (TimeoutError, subprocess.TimeoutExpired):
@@ -105,7 +109,9 @@ def run(function: Callable[..., None], *arguments: object, silence_s: float) -> 
             reports = _Reports(process.stdout.fileno())
             status = _follow(process, reports, silence_s)
         if status is None:
-            return Outcome(reports.found, reports.at, True, f"no answer within {silence_s:g} s")
+            return Outcome(
+                reports.found, reports.at, True, f"no answer within {silence_s if reports.begun else START_S:g} s"
+            )
         if status != 0:
             return Outcome(reports.found, reports.at, False, _end(status, stderr))
         return Outcome(reports.found, "", False, "")
