@@ -5,8 +5,8 @@ fastsafetensors_load.py LOADER REFERENCE FILE... [key=value ...], with RANK, WOR
 for several ranks, and COPIER=ours for the copier of this package. ``only`` is a pattern of the names that are wanted,
 ``leave`` a number of tensors after which the iterator is closed.
 
-Prints the most bytes of buffers there were, how many tensors were equal before an error, how many were equal or the
-error that came, and what is left of the loader.
+Prints the most bytes of buffers there were, alone and with the tensors given out, how many tensors were equal before an
+error, how many were equal or the error that came, and what is left of the loader.
 """
 
 import contextlib
@@ -134,21 +134,23 @@ def main(loader: str, reference: str, *rest: str) -> None:
     for file in files:
         tensors = load_file(os.path.join(reference, os.path.basename(file)))
         expected.update({name: tensor for name, tensor in tensors.items() if wanted.search(name)})
-    group, equal, before, buffers, peak = meet(), 0, threading.enumerate(), buffer_bytes(), 0
+    group, equal, before, buffers = meet(), 0, threading.enumerate(), buffer_bytes()
+    peak = held = given = 0
     if loader == "plain" and group is not None:
         expected = {name: tensor for name, tensor in expected.items() if tensor.dtype not in UNSENT}
     try:
         with contextlib.closing(LOADERS[loader](group, files, options)) as weights:
             for name, tensor in weights:
                 assert same(tensor, expected.pop(name)), f"{name} differs"
-                equal, peak = equal + 1, max(peak, buffers())
+                equal, given, now = equal + 1, given + tensor.nbytes, buffers()
+                peak, held = max(peak, now), max(held, now + given)
                 if equal == leave:
                     break
         assert not expected or equal == leave, f"{list(expected)} did not come"
         end = f"{equal} equal"
     except Exception as e:
         end = f"{type(e).__name__}: {e}"
-    print(f"at most {peak} bytes", f"{equal} equal before", end, sep="\n")
+    print(f"at most {peak} bytes, {held} with tensors", f"{equal} equal before", end, sep="\n")
     # The progress bar has a watcher, for good.
     left = [t.name for t in threading.enumerate() if t not in before and type(t).__name__ != "TMonitor"]
     left += shared_memory() if os.environ.get("COPIER") == "ours" else []
