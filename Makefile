@@ -63,7 +63,7 @@ FASTSAFETENSORS := 0.3.3 0.4.0
 test-fastsafetensors: $(VENV)/.package $(FASTSAFETENSORS:%=$(VENV)-fastsafetensors-%/.ready) ## the copier's tests under older fastsafetensors
 	@for version in $(FASTSAFETENSORS); do \
 		echo "fastsafetensors $$version"; \
-		$(VENV)-fastsafetensors-$$version/bin/python -m pytest -q tests/python/test_fastsafetensors_copier.py || exit 1; \
+		USRBIOD=$(CURDIR)/$(VENV)/bin/usrbiod $(VENV)-fastsafetensors-$$version/bin/python -m pytest -q tests/python/test_fastsafetensors_copier.py || exit 1; \
 	done
 
 .PHONY: check

@@ -196,6 +196,7 @@ def test_tensors_come_while_their_shard_is_read(
     assert time.monotonic() - began < 60, "it was not the section's time-out"
 
 
+@READINESS
 def test_without_overlap_a_shard_comes_whole_or_not_at_all(
     serve: Callable[..., Mount], module_mount: Mount, checkpoint: List[str], scratch: Path
 ) -> None:
