@@ -60,6 +60,16 @@ test: ctest $(VENV)/.package $(VENV)/.tested $(VENV)/.documented ## every test: 
 test-engines: $(VENV)/.package $(VENV)-engines/.package $(VENV)-engines-old/.package ## vLLM and SGLang, as published, load over a mount: two versions of each, without a GPU
 	@$(PY) -m pytest -q tests/engines
 
+# Older versions of fastsafetensors; that of requirements-test.txt is in `make test`.
+FASTSAFETENSORS := 0.3.3 0.4.0
+
+.PHONY: test-fastsafetensors
+test-fastsafetensors: $(VENV)/.package $(FASTSAFETENSORS:%=$(VENV)-fastsafetensors-%/.ready) ## the copier's tests under older fastsafetensors
+	@for version in $(FASTSAFETENSORS); do \
+		echo "fastsafetensors $$version"; \
+		USRBIOD=$(CURDIR)/$(VENV)/bin/usrbiod $(VENV)-fastsafetensors-$$version/bin/python -m pytest -q tests/python/test_fastsafetensors_copier.py || exit 1; \
+	done
+
 .PHONY: check
 check: ctest $(VENV)/.package ## the quick part of the tests
 	@$(PY) -m pytest -q -m 'not slow'
@@ -153,7 +163,16 @@ $(VENV)/.tested: $(VENV)/.ready requirements-test.txt
 	$(QUIET) 'installing what only tests need into $(VENV)' $(PY) -m pip install -q -r requirements-test.txt
 	@touch $@
 
-# The same for the benchmark.
+# One version of fastsafetensors; everything else its tests need comes from .venv.
+$(VENV)-fastsafetensors-%/.ready: $(VENV)/.tested
+	@test -x $(@D)/bin/python || python3 -m venv --without-pip $(@D)
+	@$(PY) -c 'import sysconfig; print(sysconfig.get_path("platlib"))' \
+		> "$$($(@D)/bin/python -c 'import sysconfig; print(sysconfig.get_path("platlib"))')/tools.pth"
+	$(QUIET) 'installing fastsafetensors $* into $(@D)' $(PY) -m pip --python $(@D)/bin/python install -q --no-deps \
+		--ignore-installed fastsafetensors==$*
+	@touch $@
+
+# What only the benchmark needs.
 $(VENV)/.benched: $(VENV)/.tested requirements-bench.txt
 	$(QUIET) 'installing what only the benchmark needs into $(VENV)' $(PY) -m pip install -q -r requirements-bench.txt
 	@touch $@

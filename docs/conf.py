@@ -17,7 +17,7 @@ html_title = f"{project} {release}"
 myst_heading_anchors = 3
 suppress_warnings = ["myst.xref_missing"]  # links to files of the tree, which are no pages
 
-autodoc_mock_imports = ["numpy", "torch"]
+autodoc_mock_imports = ["fastsafetensors", "numpy", "torch"]
 autodoc_member_order = "bysource"
 
 breathe_projects = {"fst3fs": os.environ["FST3FS_DOXYGEN_XML"]}  # hack/docs.py

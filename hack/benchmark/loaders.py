@@ -12,6 +12,7 @@ import tempfile
 import time
 from concurrent.futures import ProcessPoolExecutor
 from contextlib import closing, contextmanager
+from fnmatch import fnmatchcase
 from importlib.util import find_spec
 from typing import Callable, Dict, Iterator, List, NamedTuple, Optional, Sequence, Tuple
 
@@ -32,6 +33,7 @@ class Job(NamedTuple):
     largest: int = 0  # bytes of memory to copy each tensor to, as an engine copies it to a parameter; 0 = do not
     digest: bool = False
     first_only: bool = False
+    max_batch_bytes: int = 0  # of fastsafetensors' chunks, where its copier can; 0 = whole shards
     rank: int = 0
     ranks: int = 1
     meeting: str = ""
@@ -83,6 +85,31 @@ def _fastsafetensors(job: Job, group: object, info: Info) -> Tensors:
         yield from loader.iterate_weights()
 
 
+def _copier(job: Job, group: object, info: Info) -> Tensors:
+    from fastsafetensors.allocation import live_allocation_bytes  # noqa: PLC0415 (only this loader needs it)
+    from fastsafetensors.threefs_loader import ParallelThreeFSLoader  # noqa: PLC0415
+
+    from fastsafetensor_3fs_reader.fastsafetensors import register  # noqa: PLC0415
+
+    register()
+    globs = job.tensor_filter
+    loader = ParallelThreeFSLoader(
+        None,
+        list(job.paths),
+        device="cpu",
+        use_tqdm_on_load=False,
+        require="usrbio",
+        max_batch_bytes=job.max_batch_bytes or None,
+        tensor_filter=(lambda name: any(fnmatchcase(name, glob) for glob in globs)) if globs else None,
+    )
+    reader, peak = loader.loader.copier_constructor.reader, 0
+    with closing(loader), closing(loader.iterate_weights()) as weights:
+        for weight in weights:
+            peak = max(peak, live_allocation_bytes())
+            yield weight
+        info.update(reader.info(), peak_buffer_bytes=peak)
+
+
 def _run_ai(job: Job, group: object, info: Info) -> Tensors:
     from runai_model_streamer import SafetensorsStreamer  # noqa: PLC0415 (only this loader needs it)
 
@@ -100,10 +127,13 @@ class Loader(NamedTuple):
 
 
 OURS = "safe_open"
+THEIRS = "fastsafetensors 3fs"
+COPIER = "fastsafetensors, this copier"
 LOADERS = {
     OURS: Loader(_ours, ("torch",)),
     "safetensors": Loader(_safetensors, ("torch", "safetensors")),
-    "fastsafetensors 3fs": Loader(_fastsafetensors, ("torch", "fastsafetensors")),
+    THEIRS: Loader(_fastsafetensors, ("torch", "fastsafetensors")),
+    COPIER: Loader(_copier, ("torch", "fastsafetensors")),
     "run:ai model streamer": Loader(_run_ai, ("torch", "runai_model_streamer")),
 }
 

@@ -64,6 +64,17 @@ class ThreeFSFileReader(ThreeFSReader):
     def read_many(self, requests: Sequence[ReadRequest], chunk_size: int = 0, pipelined: bool = True) -> List[int]:
         return self._reader.read_many(requests, chunk_size, 0 if pipelined else _core.READ_IN_TURN)
 
+    def start_many(self, requests: Sequence[ReadRequest], chunk_size: int = 0) -> "_core.Batch":
+        """Starts to read many ranges in the background, and returns at once.
+
+        Of what is returned, ``wait(i)`` waits until range i is there and says how many bytes (fewer only at the end of
+        the file) or raises its error, ``is_ready(i)`` says whether that would return at once, ``finish()`` waits for
+        all and raises the first error, and ``cancel()`` ends it. After either of the last two nothing is in flight.
+        Any number of threads may wait. Destinations, all on one device, must stay valid until it has ended; dropped,
+        it is cancelled.
+        """
+        return self._reader.start_many(requests, chunk_size)
+
     def alloc(self, nbytes: int) -> "_core.Memory":
         """Host memory that reads reach without a copy: ``address``, ``nbytes``, and the buffer protocol.
 

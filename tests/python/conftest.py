@@ -46,6 +46,7 @@ SLOW = (
     "test_demo.py",
     "test_doctor.py",
     "test_fastsafetensors.py",
+    "test_fastsafetensors_copier.py",
     "test_gpu_fake.py",
     "test_packaging.py",
     "test_populate.py::test_conformance_without",

@@ -2,15 +2,21 @@
 """One rank that loads a checkpoint with fastsafetensors, in a process of its own, and compares every tensor.
 
 fastsafetensors_load.py LOADER REFERENCE FILE... [key=value ...], with RANK, WORLD_SIZE and MEETING in the environment
-for several ranks. Prints how many tensors were equal, or the error that came.
+for several ranks, and COPIER=ours for the copier of this package. ``only`` is a pattern of the names that are wanted,
+``leave`` a number of tensors after which the iterator is closed.
+
+Prints the most bytes of buffers there were, alone and with the tensors given out, how many tensors were equal before an
+error, how many were equal or the error that came, and what is left of the loader.
 """
 
 import contextlib
 import json
 import os
+import re
 import sys
 import threading
-from typing import Any, Dict, Iterator, List, Tuple
+from importlib.util import find_spec
+from typing import Any, Callable, Dict, Iterator, List, Tuple
 
 import fastsafetensors
 import fastsafetensors.parallel_loader
@@ -42,7 +48,8 @@ def plain(group: Any, files: List[str], options: Dict[str, Any]) -> Weights:
 def parallel(group: Any, files: List[str], options: Dict[str, Any]) -> Weights:
     loader = ParallelThreeFSLoader(group, files, device="cpu", use_tqdm_on_load=False, **options)
     try:
-        yield from loader.iterate_weights()
+        with contextlib.closing(loader.iterate_weights()) as weights:
+            yield from weights
     finally:
         loader.close()
 
@@ -97,26 +104,56 @@ def meet() -> Any:
     return torch.distributed.group.WORLD
 
 
+def buffer_bytes() -> Callable[[], int]:
+    """Bytes of the buffers that fastsafetensors has at the moment, where it counts them."""
+    if find_spec("fastsafetensors.allocation") is None:
+        return lambda: 0
+    from fastsafetensors.allocation import live_allocation_bytes  # noqa: PLC0415 (not in every version)
+
+    return live_allocation_bytes
+
+
+def shared_memory() -> List[str]:
+    """This process's readers' in /dev/shm."""
+    with open("/proc/self/maps", encoding="utf-8") as maps:
+        return sorted({line.split(None, 5)[5].strip() for line in maps if "/dev/shm/hf3fs-iov" in line})
+
+
 def main(loader: str, reference: str, *rest: str) -> None:
     torch.set_num_threads(1)
     files = [argument for argument in rest if "=" not in argument]
     options = {key: json.loads(value) for key, _, value in (a.partition("=") for a in rest if "=" in a)}
+    wanted, leave = re.compile(options.pop("only", "")), options.pop("leave", None)
+    if wanted.pattern:
+        options["tensor_filter"] = lambda name: bool(wanted.search(name))
+    if os.environ.get("COPIER") == "ours":
+        from fastsafetensor_3fs_reader.fastsafetensors import register  # noqa: PLC0415 (other tests are without it)
+
+        register()
     expected = {}
     for file in files:
-        expected.update(load_file(os.path.join(reference, os.path.basename(file))))
-    group, equal, before = meet(), 0, threading.enumerate()
+        tensors = load_file(os.path.join(reference, os.path.basename(file)))
+        expected.update({name: tensor for name, tensor in tensors.items() if wanted.search(name)})
+    group, equal, before, buffers = meet(), 0, threading.enumerate(), buffer_bytes()
+    peak = held = given = 0
     if loader == "plain" and group is not None:
         expected = {name: tensor for name, tensor in expected.items() if tensor.dtype not in UNSENT}
     try:
-        for name, tensor in LOADERS[loader](group, files, options):
-            assert same(tensor, expected.pop(name)), f"{name} differs"
-            equal += 1
-        assert not expected, f"{list(expected)} did not come"
-        print(f"{equal} equal")
+        with contextlib.closing(LOADERS[loader](group, files, options)) as weights:
+            for name, tensor in weights:
+                assert same(tensor, expected.pop(name)), f"{name} differs"
+                equal, given, now = equal + 1, given + tensor.nbytes, buffers()
+                peak, held = max(peak, now), max(held, now + given)
+                if equal == leave:
+                    break
+        assert not expected or equal == leave, f"{list(expected)} did not come"
+        end = f"{equal} equal"
     except Exception as e:
-        print(f"{type(e).__name__}: {e}")
+        end = f"{type(e).__name__}: {e}"
+    print(f"at most {peak} bytes, {held} with tensors", f"{equal} equal before", end, sep="\n")
     # The progress bar has a watcher, for good.
     left = [t.name for t in threading.enumerate() if t not in before and type(t).__name__ != "TMonitor"]
+    left += shared_memory() if os.environ.get("COPIER") == "ours" else []
     print(f"threads left: {', '.join(left) or 'none'}")
     if group is not None:
         torch.distributed.destroy_process_group()
