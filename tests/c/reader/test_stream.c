@@ -6,6 +6,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #define KIB 1024ull
@@ -274,6 +275,40 @@ static void closed_early_it_reads_no_more(void **state)
 	model_close(&m);
 }
 
+static void in_a_child_it_belongs_to_the_parent(void **state)
+{
+	struct fst3fs_stream_info info = {.size = sizeof(info)};
+	struct fst3fs_stream *s;
+	struct fst3fs_error err;
+	struct model m;
+	int status;
+	size_t i;
+	pid_t pid;
+
+	(void)state;
+	model_open(&m, &shuffled, 64 * KIB);
+	assert_int_equal(fst3fs_stream_open(m.reader, m.checkpoint, NULL, 0, NULL, &s, &err), 0);
+	assert_true(fst3fs_stream_wants(s, &i));
+	/* As if another thread had been in the engine when the process forked. */
+	pthread_mutex_lock(&m.reader->engine.lock);
+	pid = fork();
+	if (pid == 0) {
+		alarm(10);
+		while (fst3fs_stream_wants(s, &i))
+			if (fst3fs_stream_give(s, 0, &err) < 0)
+				break;
+		if (err.code != -ECHILD || fst3fs_stream_get_info(s, &info) != 0)
+			_exit(1);
+		fst3fs_stream_close(s);
+		_exit(0);
+	}
+	pthread_mutex_unlock(&m.reader->engine.lock);
+	assert_int_equal(waitpid(pid, &status, 0), pid);
+	assert_int_equal(status, 0);
+	fst3fs_stream_close(s);
+	model_close(&m);
+}
+
 static void shares_of_all_ranks_are_the_whole(void **state)
 {
 	struct fst3fs_error err;
@@ -335,6 +370,7 @@ int main(void)
 		cmocka_unit_test_setup_teardown(a_file_that_became_shorter_is_an_error, fixture_setup,
 						fixture_teardown),
 		cmocka_unit_test_setup_teardown(closed_early_it_reads_no_more, fixture_setup, fixture_teardown),
+		cmocka_unit_test_setup_teardown(in_a_child_it_belongs_to_the_parent, fixture_setup, fixture_teardown),
 		cmocka_unit_test_setup_teardown(shares_of_all_ranks_are_the_whole, fixture_setup, fixture_teardown),
 	};
 
