@@ -16,12 +16,14 @@ from . import hugepages
 from .checkpoint import Files, TensorFilter, TensorInfo
 from .interface import PathType
 from .safeopen import DEFAULT_AHEAD, Framework, ReaderSettings, SafeOpen
+from .settings import resolve
 
 try:
     import torch
 except ImportError as e:
     raise ImportError(f"{__name__} needs PyTorch: pip install torch (without it: {__package__}.numpy)") from e
 
+from .exchange import Exchange
 from .ranks import DEFAULT_WINDOW, SharedReading
 
 #: Of the format; what a version of PyTorch does not have is an error when a tensor of it is read.
@@ -121,19 +123,35 @@ class TorchSafeOpen(SafeOpen[torch.Tensor]):
     """What ``safe_open`` gives. See SafeOpen for its methods."""
 
     def __init__(self, files: Files, framework: TorchFramework, process_group: Any, window: int, **kwargs: Any) -> None:
-        super().__init__(files, framework, **kwargs)
-        self._torch_framework, self._group, self._window = framework, process_group, window
+        self._torch_framework, self._window = framework, window
         self._shared: Optional[SharedReading] = None
+        # With a filter each rank wants its own.
+        shares = process_group is not None and kwargs["tensor_filter"] is None and process_group.size() > 1
+        timeout = float(str(resolve("timeout", kwargs["settings"].timeout)))
+        self._exchange = Exchange(process_group, framework.torch_device, timeout) if shares else None
+        try:
+            super().__init__(files, framework, **kwargs)
+        except BaseException as e:
+            self._say_goodbye(e)
+            raise
 
     def tensors(self) -> Iterator[Tuple[str, torch.Tensor]]:
-        # With a filter each rank wants its own.
-        if self._group is None or self._selected is not None or self._group.size() == 1:
+        if self._exchange is None:
             return super().tensors()
         self._check_open()
+        if self._shared is not None:
+            self._shared.close()
+            self._exchange = self._exchange.again()
         self._shared = SharedReading(
-            self._reader, self.checkpoint, self._group, self._torch_framework, self._window, self._progress
+            self._reader, self.checkpoint, self._exchange, self._torch_framework, self._window, self._progress
         )
         return self._shared.tensors()
+
+    def _say_goodbye(self, failure: BaseException) -> None:
+        if self._shared is not None:
+            self._shared.close(failure)
+        elif self._exchange is not None:
+            self._exchange.goodbye(failure)
 
     def info(self) -> Dict[str, object]:
         return {**super().info(), **(self._shared.info() if self._shared is not None else {})}
@@ -150,8 +168,8 @@ class TorchSafeOpen(SafeOpen[torch.Tensor]):
         traceback: Optional[TracebackType],
     ) -> None:
         # What the other ranks are told of, when it is what ends the block.
-        if self._shared is not None:
-            self._shared.close(exc)
+        if exc is not None:
+            self._say_goodbye(exc)
         super().__exit__(exc_type, exc, traceback)
 
 

@@ -28,7 +28,11 @@ static PyObject *share_new(PyTypeObject *type, PyObject *args, PyObject *kwargs)
 	int64_t sizes[3];
 	Py_ssize_t n;
 
-	if (!checkpoint_type || (kwargs && PyDict_Size(kwargs) > 0) ||
+	if (kwargs && PyDict_Size(kwargs) > 0) {
+		PyErr_SetString(PyExc_TypeError, "Share() takes no keyword arguments");
+		goto out;
+	}
+	if (!checkpoint_type ||
 	    !PyArg_ParseTuple(args, "O!OOOO:Share", checkpoint_type, &checkpoint, &which, &given[0], &given[1],
 			      &given[2]))
 		goto out;

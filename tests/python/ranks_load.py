@@ -4,6 +4,7 @@
 import hashlib
 import json
 import os
+import signal
 import sys
 import time
 from datetime import timedelta
@@ -25,17 +26,35 @@ def misbehave(how: str) -> None:
         os.kill(os.getpid(), 9)
     if how == "hang":
         time.sleep(3 * TIMEOUT_S)
+    if how == "slow":
+        time.sleep(TIMEOUT_S / 2)
+    if how == "signal":  # while it waits for the slow one
+        signal.signal(signal.SIGALRM, signal.default_int_handler)
+        signal.setitimer(signal.ITIMER_REAL, TIMEOUT_S / 8)
 
 
 def take(f: Any, how: str) -> Dict[str, str]:
     """Every tensor's digest; unless well, the reading ends, or goes wrong, after a few."""
-    got = {}
+    got: Dict[str, str] = {}
+    if how == "before":
+        raise KeyError("the consumer's own")
+    if how == "again":  # from the start, with the first time not at its end
+        started = f.tensors()
+        next(started)
+        got = take(f, "well")
+        try:
+            next(started)
+        except ValueError as e:
+            assert "closed" in str(e)
+        return got
     for number, (name, tensor) in enumerate(f.tensors()):
         got[name] = hashlib.sha256(bytes(tensor.flatten().view(torch.uint8).numpy())).hexdigest()
         if number == 3:
             misbehave(how)
             if how == "leave":
                 break
+        if how == "late" and len(got) == len(f.keys()):
+            raise KeyError("the consumer's own")
     return got
 
 
@@ -48,17 +67,21 @@ def main(rank: int, ranks: int, store: str, directory: str, how: str) -> Dict[st
     if how == "filter":
         kwargs["tensor_filter"] = f"t{rank}.*"
     last = rank == ranks - 1
-    if how == "other" and last:
-        directory = os.path.join(directory, "other")
-    got, error, start = {}, "", time.monotonic()
+    if how in ("other", "nowhere") and last:
+        directory = os.path.join(directory, how)
+    if how == "signal" and not last:
+        how = "slow"
+    got, error, info, start = {}, "", {}, time.monotonic()
     try:
         with safe_open(directory, process_group=dist.group.WORLD, **kwargs) as f:
             if how == "truncate" and last:
                 os.truncate(os.path.join(os.environ["BACKING"], "m.safetensors"), 9 << 20)
-            got = take(f, how if last else "well")
-    except (OSError, ValueError, RuntimeError, KeyError) as e:
+            try:
+                got = take(f, how if last or how in ("slow", "again") else "well")
+            finally:
+                info = f.info()
+    except (OSError, ValueError, RuntimeError, KeyError, KeyboardInterrupt) as e:
         error = f"{type(e).__name__}: {e}"
-    info = f.info()
     return {"got": got, "error": error, "info": info, "seconds": time.monotonic() - start}
 
 

@@ -6,6 +6,7 @@ import gc
 import signal
 import threading
 import time
+from pathlib import Path
 from typing import Callable, Iterator, List
 
 import pytest
@@ -189,3 +190,27 @@ def test_the_timeout_is_about_progress(serve: Callable, open_reader: Callable, p
     target = Target(len(data))
     assert reader.read_chunked(path, target.address, 0, len(data), 16 * KIB, pipelined=pipelined) == len(data)
     target.check(data)
+
+
+def test_ranges_in_the_background_when_the_mount_was_replaced(serve: Callable, scratch: Path) -> None:
+    """What was read before that showed has been handed on, and is neither read again nor written to."""
+    mount: Mount = serve()
+    path = mount.write("model", random_bytes(MIB))
+    reader = ThreeFSFileReader(str(mount.path), timeout=5.0)
+    memory = reader.alloc(101 * KIB)
+    outside = [scratch / f"{n:03}" for n in range(100)]
+    for file in outside:
+        file.write_bytes(random_bytes(KIB))
+    mount.replace()
+    # Files are read in this order, and opened no further ahead than 64.
+    assert str(outside[-1]) < path
+    requests = [(file, memory.address + n * KIB, 0, KIB) for n, file in enumerate([*outside, path])]
+    batch = reader.core.start_many(requests, 0)
+    assert [batch.wait(n) for n in range(101)] == [KIB] * 101
+    batch.finish()
+    want = [*(file.read_bytes() for file in outside), (mount.backing / "model").read_bytes()[:KIB]]
+    assert bytes(memory) == b"".join(want)
+    info = reader.info()
+    reader.close()
+    assert (info["transport"], info["bytes_direct"]) == ("usrbio", info["bytes_posix"])
+    assert info["bytes"] == info["bytes_posix"] + KIB == 101 * KIB

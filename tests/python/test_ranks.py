@@ -89,6 +89,9 @@ def test_with_a_filter_each_reads_its_own(checkpoint: Mount, scratch: Path) -> N
     [
         ("leave", "rank 1 left before the last tensor"),
         ("raise", "rank 1 failed: KeyError"),
+        ("before", "rank 1 failed: KeyError"),
+        ("nowhere", "rank 1 failed: FileNotFoundError"),
+        ("signal", "rank 1 failed: KeyboardInterrupt"),
         ("other", "rank 1 has opened other tensors"),
         ("hang", "rank 0 waited 8 s at window"),
         ("kill", "rank 0 at window"),
@@ -100,6 +103,17 @@ def test_a_rank_that_does_not_go_on_ends_the_others(
     found = load(2, checkpoint, how, scratch)
     assert said_by_others in found[0]["error"]
     assert found[0]["seconds"] < 60
+
+
+def test_a_rank_that_fails_when_all_was_exchanged_keeps_nobody(checkpoint: Mount, scratch: Path) -> None:
+    well, failed = load(2, checkpoint, "late", scratch)
+    assert (well["error"], len(well["got"])) == ("", 2 * len(SPEC))
+    assert failed["error"].startswith("KeyError")
+
+
+def test_a_second_time_ends_the_first(checkpoint: Mount, scratch: Path) -> None:
+    for result in load(2, checkpoint, "again", scratch):
+        assert (result["error"], len(result["got"])) == ("", 2 * len(SPEC))
 
 
 def test_a_rank_whose_file_is_broken_names_itself_and_its_error(checkpoint: Mount, scratch: Path) -> None:

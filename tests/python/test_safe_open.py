@@ -19,6 +19,7 @@ torch.set_num_threads(1)
 
 import fastsafetensor_3fs_reader.numpy as fst_numpy  # noqa: E402
 import fastsafetensor_3fs_reader.torch as fst_torch  # noqa: E402
+from fastsafetensor_3fs_reader import _core  # noqa: E402
 
 #: dtype -> bits of an element
 DTYPES = {
@@ -449,3 +450,14 @@ def test_a_bar_on_request(every: Mount, capfd: pytest.CaptureFixture[str], monke
     with fst_torch.safe_open(every.path, progress=True) as f:
         dict(f.tensors())
     assert "B/s" in capfd.readouterr().err
+
+
+def test_what_the_core_refuses(every: Mount) -> None:
+    with fst_torch.safe_open(every.path) as f:
+        core, checkpoint = f._reader.core, f.checkpoint.core
+        with pytest.raises(TypeError, match="keyword"):
+            _core.Share(checkpoint, None, 2, 1 << 20, 4096, ranks=2)  # type: ignore[call-arg]
+        assert core.read_tensors(checkpoint, None, []) is None
+        with pytest.raises(ValueError, match="1 addresses for 0 tensors"):
+            core.read_tensors(checkpoint, None, [1])
+    assert f.info()["bytes"] == 0

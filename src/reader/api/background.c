@@ -149,6 +149,7 @@ static void background_free(struct fst3fs_background *b)
 	while (b->chunks) {
 		struct chunk *next = b->chunks->next;
 
+		free(b->chunks->entry.why);
 		free(b->chunks);
 		b->chunks = next;
 	}
@@ -262,9 +263,13 @@ static int chunk_place(struct fst3fs_reader *r, struct chunk *chunk, struct fst3
 int fst3fs_background_add_run(struct fst3fs_background *b, struct fst3fs_error *err)
 {
 	struct fst3fs_engine *g = &b->reader->engine;
-	struct chunk *chunk = chunk_new(b, &b->what.plan->runs[b->next_run]);
-	int rc = chunk ? chunk_place(b->reader, chunk, err) : fst3fs_err_set(err, -ENOMEM, "no memory for a request");
+	int rc = fst3fs_reader_check(b->reader, err);
+	struct chunk *chunk = rc == 0 ? chunk_new(b, &b->what.plan->runs[b->next_run]) : NULL;
 
+	if (chunk)
+		rc = chunk_place(b->reader, chunk, err);
+	else if (rc == 0)
+		rc = fst3fs_err_set(err, -ENOMEM, "no memory for a request");
 	if (rc < 0) {
 		free(chunk);
 		return rc;
@@ -303,23 +308,24 @@ bool fst3fs_background_is_over(struct fst3fs_background *b, size_t i)
 {
 	bool over;
 
+	if (fst3fs_reader_check(b->reader, NULL) < 0)
+		return true; /* waiting would say so at once */
 	pthread_mutex_lock(&b->reader->engine.lock);
 	over = is_over(b, &b->targets[i]);
 	pthread_mutex_unlock(&b->reader->engine.lock);
 	return over;
 }
 
-/* What became of target `i`. Its own error may stand in the call that still runs. */
+/* What became of target `i`. */
 static int64_t outcome(const struct fst3fs_background *b, size_t i, struct fst3fs_error *err)
 {
 	const struct fst3fs_target *t = &b->targets[i];
 	const struct fst3fs_plan_extent *x = &b->what.extents[i];
-	const struct fst3fs_error *why = b->rc < 0 ? &b->err : &b->call_err;
 
 	if (t->left == 0 || (t->status == 0 && t->pending == 0))
 		return (int64_t)(x->end - x->begin - t->left);
-	if (err && t->status < 0 && why->code == t->status)
-		*err = *why;
+	if (err && t->why)
+		*err = *t->why;
 	else
 		fst3fs_err_set(err, t->status < 0 ? t->status : -ECANCELED, "%s",
 			       t->status < 0 ? fst3fs_strerror(t->status) : "cancelled");
@@ -353,6 +359,8 @@ uint64_t fst3fs_background_starved_ns(struct fst3fs_background *b)
 	struct fst3fs_engine *g = &b->reader->engine;
 	uint64_t ns;
 
+	if (fst3fs_reader_check(b->reader, NULL) < 0)
+		return 0;
 	pthread_mutex_lock(&g->lock);
 	ns = b->starved_ns + (b->idle_since_ns ? fst3fs_now_ns() - b->idle_since_ns : 0);
 	pthread_mutex_unlock(&g->lock);

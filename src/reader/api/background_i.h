@@ -44,7 +44,7 @@ int64_t fst3fs_background_wait(struct fst3fs_background *b, size_t i, struct fst
 /* Is target `i` over? */
 bool fst3fs_background_is_over(struct fst3fs_background *b, size_t i);
 
-/* How long the thread has had nothing to read because nothing was added. */
+/* How long the thread has had nothing to read because nothing was added. 0 in a child after fork. */
 uint64_t fst3fs_background_starved_ns(struct fst3fs_background *b);
 
 /* Ends all of it: at once (`cancel`), or when everything has been read. When it returns nothing is in flight. 0, or the

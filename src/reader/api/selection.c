@@ -110,8 +110,9 @@ int fst3fs_read_tensors(struct fst3fs_reader *r, const struct fst3fs_checkpoint 
 
 	fst3fs_err_reset(err);
 	rc = fst3fs_reader_check_call(r, 0, err);
-	if (rc == 0)
-		rc = fst3fs_selection_make(&s, c, which, n, err);
+	if (rc < 0 || n == 0)
+		return rc;
+	rc = fst3fs_selection_make(&s, c, which, n, err);
 	if (rc == 0) {
 		dsts = sort_addresses(&s, which, dst);
 		rc = dsts ? 0 : fst3fs_err_set(err, -ENOMEM, "no memory for %zu addresses", n);

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Bookkeeping of calls and their ranges. */
 #include <errno.h>
+#include <stdlib.h>
 
 #include "clock.h"
 #include "engine_i.h"
@@ -10,38 +11,6 @@ void fst3fs_entry_init(struct fst3fs_entry *e, const char *path, uint64_t offset
 	*e = (struct fst3fs_entry){
 		.path = path, .offset = offset, .length = length, .segments = &e->whole, .nsegments = 1};
 	e->whole = (struct fst3fs_segment){.offset = offset, .length = length, .dst = dst, .reach = offset + length};
-}
-
-/* What is whole was handed on: it is not delivered a second time. */
-static void rewind_segments(struct fst3fs_entry *e)
-{
-	for (size_t i = 0; i < e->nsegments; i++) {
-		struct fst3fs_segment *seg = &e->segments[i];
-
-		if (e->call->moved && seg->delivered == seg->length) {
-			seg->dst = 0;
-		} else if (seg->target) {
-			seg->target->left += seg->delivered;
-			seg->delivered = 0;
-		}
-	}
-}
-
-static void rewind_entry(struct fst3fs_entry *e)
-{
-	rewind_segments(e);
-	*e = (struct fst3fs_entry){
-		.path = e->path,
-		.offset = e->offset,
-		.length = e->length,
-		.segments = e->segments,
-		.nsegments = e->nsegments,
-		.whole = e->whole,
-		.exact = e->exact,
-		.area = e->area,
-		.call = e->call,
-		.index = e->index,
-	};
 }
 
 void fst3fs_call_begin(struct fst3fs_call *c, struct fst3fs_error *err)
@@ -61,16 +30,6 @@ void fst3fs_call_begin(struct fst3fs_call *c, struct fst3fs_error *err)
 void fst3fs_call_end(struct fst3fs_call *c)
 {
 	pthread_cond_destroy(&c->wake);
-}
-
-void fst3fs_call_rewind(struct fst3fs_call *c)
-{
-	for (size_t i = 0; i < c->count; i++)
-		rewind_entry(c->entries[i]);
-	c->opened = c->cursor = c->done_count = 0;
-	c->done = c->stale = false;
-	c->err_index = SIZE_MAX;
-	fst3fs_err_reset(c->err);
 }
 
 static bool wants_more(const struct fst3fs_entry *e)
@@ -116,8 +75,10 @@ void fst3fs_entry_end_targets(struct fst3fs_entry *e, int status, pthread_cond_t
 		if (!t)
 			continue;
 		t->pending--;
-		if (t->status == 0 && t->left > 0)
+		if (t->status == 0 && t->left > 0) {
 			t->status = status;
+			t->why = e->why;
+		}
 		e->segments[i].target = NULL;
 	}
 	if (moved)
@@ -151,9 +112,20 @@ static void forget_opening(struct fst3fs_entry *e)
 	e->state = FST3FS_ENTRY_READY; /* with nothing to read: its owner settles it */
 }
 
+/* For those who wait for the range alone. */
+static void keep_why(struct fst3fs_entry *e, const struct fst3fs_error *why)
+{
+	e->why = malloc(sizeof(*e->why));
+	if (!e->why)
+		return;
+	*e->why = *why;
+	fst3fs_err_set_path(e->why, e->path);
+}
+
 void fst3fs_entry_fail(struct fst3fs_engine *g, struct fst3fs_entry *e, const struct fst3fs_error *why)
 {
 	struct fst3fs_call *c = e->call;
+
 	if (e->state == FST3FS_ENTRY_DONE)
 		return;
 	if (e->state == FST3FS_ENTRY_OPENING)
@@ -164,6 +136,8 @@ void fst3fs_entry_fail(struct fst3fs_engine *g, struct fst3fs_entry *e, const st
 		fst3fs_err_set_path(c->err, e->path);
 		c->err_index = e->index;
 	}
+	if (e->status == 0 && c->moved)
+		keep_why(e, why);
 	if (e->status == 0)
 		e->status = why->code;
 	fst3fs_entry_settle(g, e);
@@ -185,4 +159,75 @@ void fst3fs_call_interrupt(struct fst3fs_engine *g, struct fst3fs_call *c, int c
 	fst3fs_err_reset(&err);
 	fst3fs_err_set(&err, code, "%s", text);
 	fst3fs_call_fail(g, c, &err);
+}
+
+/* ------------------------------------------------------------------ again, on another mount */
+
+/* What is whole was handed on: it is not delivered a second time. Then the rest is copied: what is read without a copy
+ * lies in one piece. */
+static void rewind_segments(struct fst3fs_entry *e)
+{
+	for (size_t i = 0; i < e->nsegments; i++) {
+		struct fst3fs_segment *seg = &e->segments[i];
+
+		if (e->call->moved && seg->delivered == seg->length) {
+			seg->dst = 0;
+			e->area = NULL;
+		} else if (seg->target) {
+			seg->target->left += seg->delivered;
+			seg->delivered = 0;
+		}
+	}
+}
+
+static void rewind_entry(struct fst3fs_entry *e)
+{
+	rewind_segments(e);
+	free(e->why);
+	*e = (struct fst3fs_entry){
+		.path = e->path,
+		.offset = e->offset,
+		.length = e->length,
+		.segments = e->segments,
+		.nsegments = e->nsegments,
+		.whole = e->whole,
+		.exact = e->exact,
+		.area = e->area,
+		.call = e->call,
+		.index = e->index,
+	};
+}
+
+/* Who waits for an entry that was read, or that failed before the mount was missed, has been told or is now. Its
+ * destination is theirs. */
+static bool stays_over(struct fst3fs_entry *e)
+{
+	struct fst3fs_call *c = e->call;
+
+	if (!c->moved)
+		return false;
+	if (e->status == 0)
+		fst3fs_entry_end_targets(e, 0, c->moved);
+	else if (e->segments->target)
+		return false;
+	else if (c->err_index == SIZE_MAX && e->why) {
+		*c->err = *e->why;
+		c->err->index = (int64_t)e->index;
+		c->err_index = e->index;
+	}
+	return true;
+}
+
+void fst3fs_call_rewind(struct fst3fs_call *c)
+{
+	c->opened = c->cursor = c->done_count = 0;
+	c->done = c->stale = false;
+	c->err_index = SIZE_MAX;
+	fst3fs_err_reset(c->err);
+	for (size_t i = 0; i < c->count; i++) {
+		if (stays_over(c->entries[i]))
+			c->done_count++;
+		else
+			rewind_entry(c->entries[i]);
+	}
 }

@@ -229,11 +229,17 @@ int fst3fs_engine_run(struct fst3fs_engine *g, struct fst3fs_call *c)
 	return c->err_index == SIZE_MAX ? 0 : c->err->code;
 }
 
+/* Somebody waits for the calls that run to end, which they do not as long as ranges are added to them. */
+static bool must_end(const struct fst3fs_engine *g)
+{
+	return g->releasing > 0 || (g->waiting && exclusive(g->waiting));
+}
+
 int fst3fs_engine_append(struct fst3fs_engine *g, struct fst3fs_call *c, struct fst3fs_entry *e)
 {
 	struct fst3fs_entry **grown;
 
-	if (c->done || c->interrupted_ns || c->stale)
+	if (c->done || c->interrupted_ns || c->stale || must_end(g))
 		return 0;
 	/* Room for a power of two: it has to grow when the count is one. */
 	if ((c->count & (c->count - 1)) == 0) {

@@ -119,6 +119,27 @@ static void a_range_that_fails_does_not_stop_the_others(void **state)
 	fst3fs_close(r);
 }
 
+static void each_range_has_the_error_of_its_own_file(void **state)
+{
+	static const char *const nowhere[] = {"/nowhere/a", "/nowhere/b", "/nowhere/c"};
+	struct fst3fs_reader *r = fixture_reader(&shuffled, 64 * KIB, 4, 10000);
+	struct fst3fs_request q[3];
+	struct fst3fs_batch *b;
+	struct fst3fs_error err;
+
+	(void)state;
+	for (size_t i = 0; i < 3; i++)
+		q[i] = (struct fst3fs_request){.path = nowhere[i], .dst = address(memory[i]), .length = 10};
+	assert_int_equal(fst3fs_start_many(r, q, 3, 0, &b, &err), 0);
+	for (size_t i = 0; i < 3; i++) {
+		assert_int_equal(fst3fs_batch_wait(b, i, &err), -ENOENT);
+		assert_string_equal(err.path, nowhere[i]);
+		assert_int_equal(err.index, i);
+	}
+	assert_int_equal(fst3fs_batch_finish(b, &err), -ENOENT);
+	fst3fs_close(r);
+}
+
 static void ranges_may_overlap(void **state)
 {
 	struct fst3fs_reader *r = fixture_reader(&shuffled, 64 * KIB, 4, 10000);
@@ -289,11 +310,17 @@ static void in_a_child_it_belongs_to_the_parent(void **state)
 
 	(void)state;
 	assert_int_equal(fst3fs_start_many(r, &q, 1, 0, &b, &err), 0);
+	/* As if another thread had been in the engine when the process forked. */
+	pthread_mutex_lock(&r->engine.lock);
 	pid = fork();
-	if (pid == 0)
-		_exit(fst3fs_batch_wait(b, 0, &err) == -ECHILD && fst3fs_start_many(r, &q, 1, 0, &none, &err) == -ECHILD
+	if (pid == 0) {
+		alarm(10);
+		_exit(fst3fs_batch_wait(b, 0, &err) == -ECHILD && fst3fs_batch_is_ready(b, 0) &&
+				      fst3fs_start_many(r, &q, 1, 0, &none, &err) == -ECHILD
 			      ? 0
 			      : 1);
+	}
+	pthread_mutex_unlock(&r->engine.lock);
 	assert_int_equal(waitpid(pid, &status, 0), pid);
 	assert_int_equal(status, 0);
 	assert_int_equal(fst3fs_batch_finish(b, &err), 0);
@@ -350,6 +377,8 @@ int main(void)
 						fixture_teardown),
 		cmocka_unit_test_setup_teardown(a_range_is_there_while_others_are_not, fixture_setup, fixture_teardown),
 		cmocka_unit_test_setup_teardown(a_range_that_fails_does_not_stop_the_others, fixture_setup,
+						fixture_teardown),
+		cmocka_unit_test_setup_teardown(each_range_has_the_error_of_its_own_file, fixture_setup,
 						fixture_teardown),
 		cmocka_unit_test_setup_teardown(ranges_may_overlap, fixture_setup, fixture_teardown),
 		cmocka_unit_test_setup_teardown(memory_of_the_reader_is_read_to_directly, fixture_setup,

@@ -3,9 +3,11 @@
 #include "fixture.h"
 
 #include <errno.h>
+#include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #define KIB 1024ull
@@ -274,6 +276,113 @@ static void closed_early_it_reads_no_more(void **state)
 	model_close(&m);
 }
 
+enum { MANY = 60 };
+
+struct whole_buffer {
+	struct fst3fs_reader *reader;
+	const char *path;
+	_Atomic int64_t result; /* 0 = not there yet */
+};
+
+static void *read_in_turn(void *arg)
+{
+	struct whole_buffer *w = arg;
+
+	w->result = fst3fs_read(w->reader, w->path, 0, 0, 1000, 0, FST3FS_READ_IN_TURN, NULL);
+	return NULL;
+}
+
+/* Gives what is wanted and takes a tensor. */
+static bool take_one(struct fst3fs_stream *s)
+{
+	struct fst3fs_error err;
+	size_t i;
+	int rc;
+
+	while (fst3fs_stream_wants(s, &i))
+		assert_int_equal(fst3fs_stream_give(s, 0, &err), 0);
+	rc = fst3fs_stream_next(s, &i, &err);
+	assert_in_range(rc, 0, 1);
+	return rc == 1;
+}
+
+static void a_read_that_needs_the_whole_buffer_has_its_turn(void **state)
+{
+	const struct io_fault_config slow = {.seed = 4, .max_delay_us = 4000};
+	struct fst3fs_stream_options o;
+	struct fst3fs_checkpoint *checkpoint;
+	const char *paths[MANY];
+	struct whole_buffer w = {0};
+	struct fst3fs_stream *s;
+	struct fst3fs_error err;
+	pthread_t thread;
+	size_t taken = 1;
+
+	(void)state;
+	for (unsigned i = 0; i < MANY; i++) {
+		char name[16];
+
+		snprintf(name, sizeof(name), "f%u", i);
+		write_file(name, i, &paths[i]);
+		paths[i] = strdup(paths[i]); /* the fixture keeps a few alone */
+	}
+	w.reader = fixture_reader(&slow, 64 * KIB, 4, 5000);
+	w.path = paths[0];
+	assert_int_equal(fst3fs_checkpoint_open(w.reader, paths, MANY, &checkpoint, &err), 0);
+	fst3fs_stream_options_init(&o);
+	o.ahead = 600000; /* four files: there is always one more to read */
+	assert_int_equal(fst3fs_stream_open(w.reader, checkpoint, NULL, 0, &o, &s, &err), 0);
+	assert_true(take_one(s));
+	pthread_create(&thread, NULL, read_in_turn, &w);
+	while (w.result == 0 && take_one(s))
+		taken++;
+	assert_in_range(taken, 1, MANY * TENSORS / 2);
+	while (take_one(s))
+		taken++;
+	assert_int_equal(taken, MANY * TENSORS);
+	pthread_join(thread, NULL);
+	assert_int_equal(w.result, 1000);
+	fst3fs_stream_close(s);
+	fst3fs_checkpoint_free(checkpoint);
+	fst3fs_close(w.reader);
+	for (size_t i = 0; i < MANY; i++)
+		free((char *)paths[i]);
+}
+
+static void in_a_child_it_belongs_to_the_parent(void **state)
+{
+	struct fst3fs_stream_info info = {.size = sizeof(info)};
+	struct fst3fs_stream *s;
+	struct fst3fs_error err;
+	struct model m;
+	int status;
+	size_t i;
+	pid_t pid;
+
+	(void)state;
+	model_open(&m, &shuffled, 64 * KIB);
+	assert_int_equal(fst3fs_stream_open(m.reader, m.checkpoint, NULL, 0, NULL, &s, &err), 0);
+	assert_true(fst3fs_stream_wants(s, &i));
+	/* As if another thread had been in the engine when the process forked. */
+	pthread_mutex_lock(&m.reader->engine.lock);
+	pid = fork();
+	if (pid == 0) {
+		alarm(10);
+		while (fst3fs_stream_wants(s, &i))
+			if (fst3fs_stream_give(s, 0, &err) < 0)
+				break;
+		if (err.code != -ECHILD || fst3fs_stream_get_info(s, &info) != 0)
+			_exit(1);
+		fst3fs_stream_close(s);
+		_exit(0);
+	}
+	pthread_mutex_unlock(&m.reader->engine.lock);
+	assert_int_equal(waitpid(pid, &status, 0), pid);
+	assert_int_equal(status, 0);
+	fst3fs_stream_close(s);
+	model_close(&m);
+}
+
 static void shares_of_all_ranks_are_the_whole(void **state)
 {
 	struct fst3fs_error err;
@@ -335,6 +444,9 @@ int main(void)
 		cmocka_unit_test_setup_teardown(a_file_that_became_shorter_is_an_error, fixture_setup,
 						fixture_teardown),
 		cmocka_unit_test_setup_teardown(closed_early_it_reads_no_more, fixture_setup, fixture_teardown),
+		cmocka_unit_test_setup_teardown(a_read_that_needs_the_whole_buffer_has_its_turn, fixture_setup,
+						fixture_teardown),
+		cmocka_unit_test_setup_teardown(in_a_child_it_belongs_to_the_parent, fixture_setup, fixture_teardown),
 		cmocka_unit_test_setup_teardown(shares_of_all_ranks_are_the_whole, fixture_setup, fixture_teardown),
 	};
 
