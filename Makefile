@@ -39,7 +39,7 @@ BENCH_SMALL := --serve --generate 1 --link 500,4000,500 --null --backends c,pyth
 .PHONY: bench
 bench: $(VENV)/.package $(VENV)/.benched build/build.ninja ## what is reached, row by row, against its targets (MOUNT=dir: on a real 3FS; ROWS=a,b)
 	@hack/need test
-	$(QUIET) 'compiling the plain window' $(MESON) compile -C build window
+	$(QUIET) 'compiling the yardsticks' $(MESON) compile -C build window pages
 	@$(PY) hack/benchmark/targets.py $(if $(MOUNT),--mount-point '$(MOUNT)') $(if $(ROWS),--rows '$(ROWS)')
 
 .PHONY: bench-small

@@ -9,8 +9,9 @@ import resource
 import statistics
 import subprocess
 import time
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Callable, List, NamedTuple, Optional, Sequence, Tuple
+from typing import Callable, Iterator, List, NamedTuple, Optional, Sequence, Tuple
 
 from fastsafetensor_3fs_reader.reader_c import ThreeFSFileReader
 
@@ -72,19 +73,38 @@ class HostMemory:
     """Ordinary memory whose pages exist before the clock runs."""
 
     def __init__(self, nbytes: int) -> None:
-        self._map = mmap.mmap(-1, nbytes)
+        self._map = mmap.mmap(-1, nbytes, mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
         for at in range(0, nbytes, mmap.PAGESIZE):
             self._map[at] = 1
         self.address = ctypes.addressof(ctypes.c_char.from_buffer(self._map))
 
 
+@contextmanager
+def fresh_memory(nbytes: int) -> Iterator[int]:
+    """The address of memory that nobody has touched, as ``torch.empty`` gives it."""
+    memory = mmap.mmap(-1, nbytes, mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
+    first = ctypes.c_char.from_buffer(memory)
+    try:
+        yield ctypes.addressof(first)
+    finally:
+        del first
+        memory.close()
+
+
 # ------------------------------------------------------------------ reading
 
 
-def make_reader(mount_point: str, buffer_size: int = 64 * MIB, io_depth: int = 0) -> ThreeFSFileReader:
+def make_reader(
+    mount_point: str, buffer_size: int = 64 * MIB, io_depth: int = 0, populate: str = "on"
+) -> ThreeFSFileReader:
     """One that reads through USRBIO or not at all."""
     reader = ThreeFSFileReader(
-        mount_point=mount_point, buffer_size=buffer_size, io_depth=io_depth, require="usrbio", usrbio="builtin"
+        mount_point=mount_point,
+        buffer_size=buffer_size,
+        io_depth=io_depth,
+        require="usrbio",
+        usrbio="builtin",
+        populate=populate,
     )
     assert reader.info()["transport"] == "usrbio", reader.info()
     return reader

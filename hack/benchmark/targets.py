@@ -14,6 +14,7 @@ import time
 from typing import Callable, Iterator, List, Optional
 
 from copier_rows import SETS as COPIER_SETS
+from fresh_rows import SETS as FRESH_SETS
 from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
@@ -23,7 +24,7 @@ from tensor_rows import SETS as TENSOR_SETS
 
 import fastsafetensor_3fs_reader
 
-SETS = {**BYTE_SETS, **TENSOR_SETS, **COPIER_SETS}
+SETS = {**BYTE_SETS, **FRESH_SETS, **TENSOR_SETS, **COPIER_SETS}
 #: What runs when nothing is selected; the others are for whoever wants to choose a constant anew.
 USUAL = [name for name in SETS if name not in ("sweep", "gap")]
 

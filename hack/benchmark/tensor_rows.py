@@ -14,7 +14,7 @@ from serve import GIB, KIB, LINK, NO_LINK, Link, scratch, serve
 RowSet = Callable[[Plan], Rows]
 
 
-def _with_torch(name: str) -> Callable[[RowSet], RowSet]:
+def with_torch(name: str) -> Callable[[RowSet], RowSet]:
     """For a set that is one line, ``name`` and why, where torch is not installed."""
 
     def wrap(rows: RowSet) -> RowSet:
@@ -35,7 +35,7 @@ def checkpoint(shards: Shards, link: Link, *, sparse: bool = True) -> Iterator[P
             yield served_place(served, names)
 
 
-def _job(place: Place, loader: str = OURS) -> Job:
+def job_of(place: Place, loader: str = OURS) -> Job:
     return Job(loader, place.mount_point, tuple(place.paths))
 
 
@@ -63,7 +63,7 @@ def _slower(rate: float) -> Link:
 def _follow(plan: Plan, shards: Shards) -> Link:
     """What tensors are filled at without a link decides how fast a link the copy can follow."""
     with checkpoint(shards, NO_LINK._replace(null=True)) as place:
-        runs = [_loaded(_job(place)).run for _ in range(plan.iterations)]
+        runs = [_loaded(job_of(place)).run for _ in range(plan.iterations)]
     return _slower(median_rate(runs))
 
 
@@ -71,13 +71,13 @@ def _follow(plan: Plan, shards: Shards) -> Link:
 SECONDS = 4
 
 
-@_with_torch("tensors(), 8 files of 2 MB to 200 MB tensors")
+@with_torch("tensors(), 8 files of 2 MB to 200 MB tensors")
 def whole_checkpoint(plan: Plan) -> Rows:
     """8 files with tensors of 2 MB to 200 MB."""
     link = _follow(plan, mixed(8))
     layer = sum(spec.nbytes for shard in mixed(8) for spec in shard)
     with checkpoint(mixed(8, -(-SECONDS * link.bandwidth_mbps * MB // layer)), link) as place:
-        samples = [_loaded(_job(place)) for _ in range(plan.iterations)]
+        samples = [_loaded(job_of(place)) for _ in range(plan.iterations)]
     runs = [sample.run for sample in samples]
     name = f"tensors(), 8 files of 2 MB to 200 MB tensors, {link.bandwidth_mbps} MB/s"
     yield Row(name, median_rate(runs) / place.link_rate, 0.985, detail=spread(runs))
@@ -95,7 +95,7 @@ def _requests(delivery: Delivery) -> Row:
 # ------------------------------------------------------------------ experts
 
 
-@_with_torch("DeepSeek-R1's layout")
+@with_torch("DeepSeek-R1's layout")
 def experts(plan: Plan) -> Rows:
     """Four layers of DeepSeek-R1 with their 256 experts, a quarter in each dimension, in files of 350 MB."""
     shards = in_shards(deepseek_r1(range(3, 7), 4), 8)
@@ -112,13 +112,13 @@ def _layout(plan: Plan, place: Place) -> Row:
         with make_reader(place.mount_point) as reader:
             return timed(lambda: sum(reader.read_many([(path, 0, 0, GIB) for path in place.paths])))
 
-    ours, whole = in_turn(plan.iterations, lambda: _loaded(_job(place)).run, read_whole)
+    ours, whole = in_turn(plan.iterations, lambda: _loaded(job_of(place)).run, read_whole)
     name = f"DeepSeek-R1's layout, tensors() / files read whole, {place.link_rate / MB:.0f} MB/s"
     return Row(name, median_rate(ours) / median_rate(whole), 0.97, detail=spread(ours))
 
 
 def _one_rank(plan: Plan, place: Place) -> Rows:
-    job = _job(place)._replace(tensor_filter=FIRST_OF_EIGHT)
+    job = job_of(place)._replace(tensor_filter=FIRST_OF_EIGHT)
     samples = [_loaded(job) for _ in range(plan.iterations)]
     info = samples[0].info
     wanted = int(info["bytes_wanted"])  # type: ignore[call-overload]
@@ -134,14 +134,14 @@ def _one_rank(plan: Plan, place: Place) -> Rows:
 # ------------------------------------------------------------------ ranks
 
 
-@_with_torch("ranks over gloo")
+@with_torch("ranks over gloo")
 def ranks(plan: Plan) -> Rows:
     """How evenly ranks share the reading, over gloo. Files of very different sizes, and one large tensor."""
     shards = [mixed(1)[0], mixed(1)[0][1:3], mixed(1)[0][3:]]
     shards = [[spec._replace(name=f"{at}.{spec.name}") for spec in shard] for at, shard in enumerate(shards)]
     with checkpoint(shards, LINK) as place:
         for count in (2, 4):
-            read = [int(d.info["bytes"]) for d in in_ranks(_job(place), count)]  # type: ignore[call-overload]
+            read = [int(d.info["bytes"]) for d in in_ranks(job_of(place), count)]  # type: ignore[call-overload]
             detail = " ".join(f"{nbytes / MB:.1f}" for nbytes in read) + " MB"
             name = f"{count} ranks over gloo, most bytes read / fewest"
             yield Row(name, max(read) / min(read), 1.01, at_most=True, detail=detail)
@@ -150,7 +150,7 @@ def ranks(plan: Plan) -> Rows:
 # ------------------------------------------------------------------ the first tensor
 
 
-@_with_torch("the first tensor of 163 shards")
+@with_torch("the first tensor of 163 shards")
 def first_tensor(plan: Plan) -> Rows:
     """163 shards with the names of DeepSeek-R1: how long until a tensor is there, beside reading the headers alone."""
     shards = in_shards(deepseek_r1(range(LAYERS), 4), 163)
@@ -164,7 +164,7 @@ def first_tensor(plan: Plan) -> Rows:
         firsts = []
         for _ in range(plan.iterations):
             bare = headers()
-            job = _job(place)._replace(first_only=True)
+            job = job_of(place)._replace(first_only=True)
             firsts.append((_loaded(job).first_seconds, bare.seconds))
     seconds = statistics.median(first for first, _ in firsts)
     bare_seconds = statistics.median(bare for _, bare in firsts)
@@ -186,7 +186,7 @@ def loaders(plan: Plan) -> Rows:
         shards = mixed(2)
         largest = max(spec.nbytes for shard in shards for spec in shard)
         with checkpoint(shards, LINK._replace(null=False), sparse=False) as place:
-            yield from _against(plan, [_job(place, name)._replace(largest=largest) for name in there])
+            yield from _against(plan, [job_of(place, name)._replace(largest=largest) for name in there])
     for name in LOADERS:
         if missing[name]:
             yield _skipped(f"  safe_open / {name}", missing[name])

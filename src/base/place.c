@@ -41,9 +41,14 @@ void fst3fs_place_here(struct fst3fs_place *place)
 	place->nodes[node / WORD_BITS] = 1ul << node % WORD_BITS;
 }
 
-void fst3fs_place_take(const struct fst3fs_place *place)
+void fst3fs_place_take(const struct fst3fs_place *place, struct fst3fs_place *before)
 {
-	/* The kernel looks at one bit less than it is told. */
-	if (place->policy >= 0)
+	if (before)
+		*before = (struct fst3fs_place){.policy = -1};
+	if (place->policy < 0)
+		return;
+	if (!before ||
+	    syscall(SYS_get_mempolicy, &before->policy, before->nodes, (unsigned long)FST3FS_MAX_NODES, NULL, 0ul) == 0)
+		/* The kernel looks at one bit less than it is told. */
 		syscall(SYS_set_mempolicy, place->policy, place->nodes, (unsigned long)FST3FS_MAX_NODES + 1);
 }

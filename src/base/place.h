@@ -12,7 +12,8 @@ struct fst3fs_place {
 
 /* The policy of the calling thread; where that is to take the nearest memory, the node that it runs on. */
 void fst3fs_place_here(struct fst3fs_place *place);
-/* Makes it the calling thread's, and that of threads that it starts. */
-void fst3fs_place_take(const struct fst3fs_place *place);
+/* Makes it the calling thread's, and that of threads that it starts. `before` (NULL: nobody asks) gets what to take to
+ * undo that. */
+void fst3fs_place_take(const struct fst3fs_place *place, struct fst3fs_place *before);
 
 #endif

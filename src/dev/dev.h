@@ -13,6 +13,7 @@
 #include <stdint.h>
 
 #include "err.h"
+#include "populator.h"
 #include "waker.h"
 
 struct fst3fs_dev; /* one open device; each kind embeds it as its first member */
@@ -39,6 +40,7 @@ struct fst3fs_dev_copy {
 struct fst3fs_dev_config {
 	void *staging; /* the buffer that copies come from */
 	size_t staging_size;
+	struct fst3fs_populator *populator; /* makes memory of this process resident; NULL: nobody does */
 	struct fst3fs_waker *waker;
 };
 

@@ -16,6 +16,7 @@ struct dev_host {
 	struct fst3fs_pool *helpers;
 	int max_helpers;
 	struct fst3fs_waker *waker;
+	struct fst3fs_populator *populator;
 	pthread_mutex_t lock;
 	int busy; /* copies that helpers have and have not finished */
 	struct fst3fs_dev_copy *done;
@@ -28,10 +29,14 @@ struct job {
 	struct fst3fs_dev_copy *copy;
 };
 
-static void copy_bytes(const struct fst3fs_dev_copy *copy)
+static void copy_bytes(const struct dev_host *host, const struct fst3fs_dev_copy *copy)
 {
-	for (size_t i = 0; i < copy->nparts; i++)
-		fst3fs_bulk_copy((void *)(uintptr_t)copy->parts[i].dst, copy->parts[i].src, copy->parts[i].length);
+	for (size_t i = 0; i < copy->nparts; i++) {
+		const struct fst3fs_dev_part *part = &copy->parts[i];
+
+		fst3fs_populator_settle(host->populator, part->dst, part->length);
+		fst3fs_bulk_copy((void *)(uintptr_t)part->dst, part->src, part->length);
+	}
 }
 
 /* Under the lock. */
@@ -49,7 +54,7 @@ static void job_run(struct fst3fs_task *task)
 	struct fst3fs_dev_copy *copy = job->copy;
 
 	free(job);
-	copy_bytes(copy);
+	copy_bytes(host, copy);
 	pthread_mutex_lock(&host->lock);
 	push_done(host, copy);
 	host->busy--;
@@ -95,6 +100,7 @@ static int host_open(int ordinal, const struct fst3fs_dev_config *config, struct
 	}
 	host->dev = (struct fst3fs_dev){.ops = &fst3fs_dev_host, .ordinal = ordinal, .name = "host"};
 	host->waker = config->waker;
+	host->populator = config->populator;
 	pthread_mutex_init(&host->lock, NULL);
 	*out = &host->dev;
 	return 0;
@@ -132,7 +138,7 @@ static int host_copy(struct fst3fs_dev *dev, struct fst3fs_dev_copy *copy, bool 
 	(void)err;
 	if (!wait && delegate(host, copy))
 		return 0;
-	copy_bytes(copy);
+	copy_bytes(host, copy);
 	pthread_mutex_lock(&host->lock);
 	push_done(host, copy);
 	pthread_mutex_unlock(&host->lock);

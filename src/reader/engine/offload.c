@@ -15,7 +15,7 @@ static void *offload_main(void *arg)
 	struct fst3fs_engine *g = a->engine;
 	bool alone;
 
-	fst3fs_place_take(&a->place);
+	fst3fs_place_take(&a->place, NULL);
 	a->run(a);
 	pthread_mutex_lock(&g->lock);
 	a->done = true;

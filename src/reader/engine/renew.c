@@ -20,6 +20,7 @@ static void make(struct fst3fs_offload *a)
 		.sdk_path = g->sdk_path,
 		.layout = g->layout,
 		.timeout_ms = g->timeout_ms,
+		.populator = g->populator,
 	};
 
 	a->rc = fst3fs_session_new(&config, &((struct making *)a)->session, &a->err);

@@ -63,6 +63,7 @@ int fst3fs_session_new(const struct fst3fs_session_config *config, struct fst3fs
 		return fst3fs_err_set(err, -ENOMEM, "no memory for a reader");
 	fst3fs_waker_init(&s->waker);
 	s->layout = config->layout;
+	s->populator = config->populator;
 	fst3fs_tuner_init(&s->tuner, s->layout.window, s->layout.piece);
 	rc = open_transports(s, config, err);
 	if (rc == 0)
@@ -120,6 +121,7 @@ int fst3fs_session_device(struct fst3fs_session *s, uint64_t dst, struct fst3fs_
 		.staging = s->staging->base,
 		.staging_size = s->staging->size,
 		.waker = &s->waker,
+		.populator = s->populator,
 	};
 	const struct fst3fs_dev_ops *ops = NULL;
 	int rc = 0, ordinal = 0;

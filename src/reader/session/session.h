@@ -45,11 +45,14 @@ struct fst3fs_session_config {
 	const char *sdk_path;
 	struct fst3fs_layout layout;
 	uint32_t timeout_ms;
+	struct fst3fs_populator
+		*populator; /* outlives the session, except where it was given up with copies under way */
 };
 
 enum { FST3FS_MAX_DEVICES = 32 };
 
 struct fst3fs_session {
+	struct fst3fs_populator *populator;
 	struct fst3fs_io *main;	 /* the mount's transport, NULL for none */
 	struct fst3fs_io *posix; /* for every other file */
 	dev_t mount_dev;	 /* of files that `main` reads */

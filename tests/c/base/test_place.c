@@ -8,6 +8,7 @@
 #include <cmocka.h>
 #include <linux/mempolicy.h>
 #include <pthread.h>
+#include <stdbool.h>
 #include <sys/syscall.h>
 #include <unistd.h>
 
@@ -15,6 +16,7 @@
 
 struct policy {
 	const struct fst3fs_place *place;
+	bool undo;
 	int mode;
 	unsigned long nodes[FST3FS_MAX_NODES / (8 * sizeof(unsigned long))];
 };
@@ -28,7 +30,11 @@ static void *take(void *arg)
 {
 	struct policy *p = arg;
 
-	fst3fs_place_take(p->place);
+	struct fst3fs_place before;
+
+	fst3fs_place_take(p->place, p->undo ? &before : NULL);
+	if (p->undo)
+		fst3fs_place_take(&before, NULL);
 	get_policy(p);
 	return NULL;
 }
@@ -55,6 +61,18 @@ static void a_thread_takes_a_policy_of_another(void **state)
 	assert_int_equal(p.nodes[0], 1);
 	get_policy(&p);
 	assert_int_equal(p.mode, mine.mode); /* and it is that thread's alone */
+}
+
+static void and_gives_it_back(void **state)
+{
+	struct fst3fs_place place = {.policy = MPOL_PREFERRED, .nodes = {1}};
+	struct policy p = {.place = &place, .undo = true, .mode = -1}, mine = {.mode = -1};
+
+	(void)state;
+	if (get_policy(&mine) < 0)
+		skip();
+	in_a_thread(&p);
+	assert_int_equal(p.mode, mine.mode);
 }
 
 static void nothing_to_choose_changes_nothing(void **state)
@@ -87,6 +105,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(a_thread_takes_a_policy_of_another),
+		cmocka_unit_test(and_gives_it_back),
 		cmocka_unit_test(nothing_to_choose_changes_nothing),
 		cmocka_unit_test(here_is_the_node_of_this_thread),
 	};

@@ -12,18 +12,18 @@
 /* After a refusal huge pages are asked for again when as many stretches have passed: asking costs, and the reason may
  * have gone. */
 #define REST 32
-/* How long an end waits for a fault that hangs. */
+/* How long an end waits for a fault that hangs, and a copy for a stretch, which takes one or two milliseconds. */
 #define PATIENCE_NS FST3FS_NS_PER_S
+#define A_WHILE_NS (20 * FST3FS_NS_PER_MS)
 
 /* Memory to be made resident. */
 struct stretch {
 	struct fst3fs_task task;
 	struct fst3fs_populator *populator; /* a reference */
 	struct stretch *next;
-	const void *owner; /* NULL: forgotten */
-	bool begun;
-	void *base;
-	size_t size;
+	const void *owner;
+	enum { QUEUED, BEGUN, OVER } state; /* over: made resident, or forgotten */
+	uint64_t base, size;
 	struct fst3fs_place place;
 };
 
@@ -84,7 +84,7 @@ void fst3fs_populator_end(struct fst3fs_populator *p)
 	unref(p);
 }
 
-/* ------------------------------------------------------------------ on the pool's threads */
+/* ------------------------------------------------------------------ the work */
 
 /* What the last refusal means for a stretch: whether to try at all, and for huge pages. Under the lock. */
 static bool allowed(struct fst3fs_populator *p, bool *collapse)
@@ -95,6 +95,32 @@ static bool allowed(struct fst3fs_populator *p, bool *collapse)
 	p->rest--;
 	/* At the limit of a control group memory comes as it is needed and not before. */
 	return p->refusal != -EBUSY;
+}
+
+/* Makes a stretch that is queued resident. Under the lock, without which it works. */
+static void make_resident(struct fst3fs_populator *p, struct stretch *s)
+{
+	struct fst3fs_populated made = {0};
+	struct fst3fs_place before;
+	bool collapse;
+	int rc = 0;
+
+	if (allowed(p, &collapse)) {
+		s->state = BEGUN;
+		pthread_mutex_unlock(&p->lock);
+		fst3fs_place_take(&s->place, &before);
+		rc = fst3fs_pages_populate((void *)(uintptr_t)s->base, (size_t)s->size, collapse, &made);
+		fst3fs_place_take(&before, NULL);
+		pthread_mutex_lock(&p->lock);
+	}
+	if (rc < 0 && rc != -EAGAIN) {
+		p->refusal = rc;
+		p->rest = REST;
+	}
+	p->made.bytes += made.bytes;
+	p->made.huge += made.huge;
+	s->state = OVER;
+	pthread_cond_broadcast(&p->moved);
 }
 
 static void unlink_stretch(struct fst3fs_populator *p, const struct stretch *s)
@@ -110,27 +136,14 @@ static void stretch_run(struct fst3fs_task *task)
 {
 	struct stretch *s = (struct stretch *)task;
 	struct fst3fs_populator *p = s->populator;
-	struct fst3fs_populated made = {0};
-	bool collapse;
-	int rc = 0;
 
 	pthread_mutex_lock(&p->lock);
-	s->begun = s->owner && allowed(p, &collapse);
-	if (s->begun) {
-		pthread_mutex_unlock(&p->lock);
-		fst3fs_place_take(&s->place);
-		rc = fst3fs_pages_populate(s->base, s->size, collapse, &made);
-		pthread_mutex_lock(&p->lock);
-	}
-	if (rc < 0 && rc != -EAGAIN) {
-		p->refusal = rc;
-		p->rest = REST;
-	}
-	p->made.bytes += made.bytes;
-	p->made.huge += made.huge;
+	if (s->state == QUEUED)
+		make_resident(p, s);
+	while (s->state == BEGUN) /* by a thread that is to write there, and works with this */
+		pthread_cond_wait(&p->moved, &p->lock);
 	unlink_stretch(p, s);
 	free(s);
-	pthread_cond_broadcast(&p->moved);
 	unref(p);
 }
 
@@ -147,8 +160,8 @@ void fst3fs_populator_add(struct fst3fs_populator *p, uint64_t base, uint64_t si
 		.task.run = stretch_run,
 		.populator = p,
 		.owner = owner,
-		.base = (void *)(uintptr_t)base,
-		.size = (size_t)size,
+		.base = base,
+		.size = size,
 		.place = *place,
 	};
 	pthread_mutex_lock(&p->lock);
@@ -166,7 +179,7 @@ static bool has_begun(const struct fst3fs_populator *p, const void *owner)
 {
 	const struct stretch *s = p->stretches;
 
-	while (s && !(s->owner == owner && s->begun))
+	while (s && !(s->owner == owner && s->state == BEGUN))
 		s = s->next;
 	return s != NULL;
 }
@@ -180,10 +193,39 @@ void fst3fs_populator_forget(struct fst3fs_populator *p, const void *owner)
 		return;
 	pthread_mutex_lock(&p->lock);
 	for (struct stretch *s = p->stretches; s; s = s->next)
-		if (s->owner == owner && !s->begun)
-			s->owner = NULL;
+		if (s->owner == owner && s->state == QUEUED)
+			s->state = OVER;
 	while (has_begun(p, owner) && rc == 0)
 		rc = pthread_cond_clockwait(&p->moved, &p->lock, CLOCK_MONOTONIC, &ts);
+	pthread_mutex_unlock(&p->lock);
+}
+
+/* A stretch with bytes of [base, base + size) that is not over. */
+static struct stretch *find(const struct fst3fs_populator *p, uint64_t base, uint64_t size)
+{
+	struct stretch *s = p->stretches;
+
+	while (s && (s->state == OVER || s->base >= base + size || base >= s->base + s->size))
+		s = s->next;
+	return s;
+}
+
+void fst3fs_populator_settle(struct fst3fs_populator *p, uint64_t base, uint64_t size)
+{
+	struct timespec ts;
+	struct stretch *s;
+	int rc = 0;
+
+	if (!p)
+		return;
+	pthread_mutex_lock(&p->lock);
+	ts = fst3fs_timespec(p->stretches ? fst3fs_now_ns() + A_WHILE_NS : 0);
+	while (rc == 0 && (s = find(p, base, size)) != NULL) {
+		if (s->state == QUEUED)
+			make_resident(p, s);
+		else
+			rc = pthread_cond_clockwait(&p->moved, &p->lock, CLOCK_MONOTONIC, &ts);
+	}
 	pthread_mutex_unlock(&p->lock);
 }
 

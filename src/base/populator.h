@@ -26,6 +26,11 @@ void fst3fs_populator_add(struct fst3fs_populator *p, uint64_t base, uint64_t si
  * over after a second in any case: memory whose faults hang has no claim on the caller's time. */
 void fst3fs_populator_forget(struct fst3fs_populator *p, const void *owner);
 
+/* [base, base + size) is about to be written: what is to be made resident there is done first, by the calling thread if
+ * no other has begun. Faults in small pages would cost several times as much, and those that are being replaced would
+ * be waited for as well. */
+void fst3fs_populator_settle(struct fst3fs_populator *p, uint64_t base, uint64_t size);
+
 /* What has been made resident so far. */
 struct fst3fs_populated fst3fs_populator_made(struct fst3fs_populator *p);
 
