@@ -71,7 +71,9 @@ class NumpyFramework(Framework["numpy.ndarray[Any, Any]"]):
     @staticmethod
     def _make(shape: Tuple[int, ...], dtype: "numpy.dtype[Any]") -> Tuple["numpy.ndarray[Any, Any]", int]:
         memory = hugepages.large(dtype.itemsize * math.prod(shape))
-        made = numpy.empty(shape, dtype) if memory is None else numpy.frombuffer(memoryview(memory), dtype).reshape(shape)
+        made = (
+            numpy.empty(shape, dtype) if memory is None else numpy.frombuffer(memoryview(memory), dtype).reshape(shape)
+        )
         return made, int(made.ctypes.data)
 
 

@@ -21,6 +21,7 @@ DEFAULT_WINDOW = 256 << 20
 #: Slices begin at multiples of it: no dtype is wider, and windows begin as aligned as memory does.
 ALIGN = 4096
 
+
 class _Buffer(NamedTuple):
     """Room for one window: where it is read to, and what is exchanged."""
 

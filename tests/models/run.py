@@ -37,7 +37,8 @@ class Check(NamedTuple):
 
     @property
     def title(self) -> str:
-        return " ".join([self.model, self.name] + ([self.kind] if self.kind == "ends" else self.flags[-1:] * bool(self.expected)))
+        what = [self.kind] if self.kind == "ends" else self.flags[-1:] * bool(self.expected)
+        return " ".join([self.model, self.name, *what])
 
 
 def read_checks(path: Path) -> List[Check]:
@@ -54,7 +55,7 @@ def read_checks(path: Path) -> List[Check]:
 
 def run(folder: str, *command: str, check: bool = True) -> str:
     return subprocess.run(
-        command, cwd=folder, check=check, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, universal_newlines=True
+        command, cwd=folder, check=check, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
     ).stdout
 
 
