@@ -437,7 +437,17 @@ def test_an_engine_with_plugins(site: Path, engine: str, group: str) -> None:
     install(site, "other", "1", entry_points=f"[{group}]\nx = other:f\n")
     assert engine_lines()[engine].status == "warn"
     install(site, "ours", "1", entry_points=f"[{group}]\nfst3fs = fastsafetensor_3fs_reader.plugin:register\n")
-    assert (engine_lines()[engine].status, engine_lines()[engine].said) == ("ok", "9.9, by the plugin fst3fs")
+    said = "9.9, by the plugin fst3fs, for --load-format 3fs"
+    assert (engine_lines()[engine].status, engine_lines()[engine].said) == ("ok", said)
+
+
+def test_a_plugin_that_vllm_may_not_load(site: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    install(site, "vllm", "9.9")
+    entry = "[vllm.general_plugins]\n3fs = fastsafetensor_3fs_reader.engines.vllm:register\n"
+    install(site, "ours", "1", entry_points=entry)
+    for allowed, status in (("", "ok"), ("a,3fs", "ok"), ("a", "warn")):
+        monkeypatch.setenv("VLLM_PLUGINS", allowed)
+        assert engine_lines()["vllm"].status == status, allowed
 
 
 # ------------------------------------------------------------------ what may hang or crash is in a child

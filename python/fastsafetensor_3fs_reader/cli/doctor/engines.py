@@ -16,6 +16,9 @@ CONFIG = "FASTSAFETENSORS_CONFIG"
 #: Engine -> the group of entry points by which it finds plugins.
 PLUGINS: Dict[str, str] = {"vllm": "vllm.general_plugins", "sglang": "sglang.srt.plugins"}
 
+#: Where vLLM is told which plugins it may load; all of them when it is not set.
+ALLOWED = "VLLM_PLUGINS"
+
 
 def _installed(name: str) -> Optional[Distribution]:
     try:
@@ -60,9 +63,13 @@ def _plugin(group: str) -> str:
 def _engine(name: str) -> Callable[[Distribution], Line]:
     def judge(dist: Distribution) -> Line:
         plugin = _plugin(PLUGINS[name])
-        if plugin:
-            return Line(name, OK, f"{dist.version}, by the plugin {plugin}")
-        return Line(name, WARN, f"{dist.version}, and no plugin leads it here", DOCS)
+        allowed = os.environ.get(ALLOWED, "") if name == "vllm" else ""
+        if not plugin:
+            return Line(name, WARN, f"{dist.version}, and no plugin leads it here", DOCS)
+        if allowed and plugin not in allowed.split(","):
+            said = f"{dist.version}, and {ALLOWED}={allowed} keeps it from loading the plugin {plugin}"
+            return Line(name, WARN, said, f"add {plugin} to it")
+        return Line(name, OK, f"{dist.version}, by the plugin {plugin}, for --load-format 3fs")
 
     return judge
 
