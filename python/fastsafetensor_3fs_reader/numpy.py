@@ -97,7 +97,8 @@ def safe_open(
 
     ``tensor_filter``: a pattern or several, or a function of a name; ``tensor_name_match_mode`` says what patterns are:
     "glob", "exact" or "regex". ``progress``: a bar, with GB/s. ``ahead``: bytes of tensors that may be under way or
-    waiting to be taken. ``mount_point``: None = that of the first file; the others are those of ``ThreeFSFileReader``.
+    waiting to be taken. ``mount_point``: None = that of the first file on 3FS; the others are those of
+    ``ThreeFSFileReader``.
     """
     if framework not in ("np", "numpy"):
         raise ValueError(f"framework must be 'np' here, not {framework!r}; for 'pt' there is {__package__}.torch")

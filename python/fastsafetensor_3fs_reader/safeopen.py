@@ -69,8 +69,10 @@ class Slice(Generic[T]):
         indices = self._expand(index if isinstance(index, tuple) else (index,))
         for dimension, (i, size) in enumerate(zip(indices, self._tensor.shape)):
             self._check(dimension, i, size)
-        if not indices:
+        if all(i == slice(None) for i in indices):
             return self._opened.get_tensor(self._tensor.name)
+        if self._tensor.dtype == "F4" and indices[-1] != slice(None):
+            raise SliceError(f"{self._tensor.name}: of F4, two to a byte, the last dimension comes whole")
         first, size = indices[0], self._tensor.shape[0]
         begin, end = _span(first, size)
         rows: Any = self._opened.read_rows(self._tensor, begin, end)
@@ -126,10 +128,13 @@ class ReaderSettings(NamedTuple):
     usrbio: Optional[str] = None
     require: Optional[str] = None
 
-    def reader(self, first: PathType) -> ThreeFSFileReader:
-        mount_point = extract_mount_point(first) if self.mount_point is None else self.mount_point
+    def reader(self, paths: List[PathType]) -> ThreeFSFileReader:
+        """Of the first mount point that any of them is on."""
+        mount_point = self.mount_point
+        if mount_point is None:
+            mount_point = next(filter(None, map(extract_mount_point, paths)), "")
         if not mount_point:
-            self._off_3fs(os.fsdecode(first))
+            self._off_3fs(os.fsdecode(paths[0]))
         kwargs = {name: value for name, value in self._asdict().items() if name != "mount_point" and value is not None}
         return ThreeFSFileReader(mount_point, **kwargs)
 
@@ -184,7 +189,7 @@ class SafeOpen(Generic[T]):
         self._totals: Dict[str, int] = dict.fromkeys(("bytes_taken", "wait_ns", "idle_ns"), 0)
         self._planned: Dict[str, int] = {}
         self._closed = False
-        self._reader = settings.reader(paths[0])
+        self._reader = settings.reader(paths)
         try:
             self.checkpoint = Checkpoint(self._reader.core, paths)
             self._selected = self.checkpoint.select(tensor_filter, tensor_name_match_mode)
@@ -267,6 +272,7 @@ class SafeOpen(Generic[T]):
     def _pull(self, stream: Any, bar: Progress, under_way: Dict[int, T]) -> Iterator[Tuple[str, T]]:
         infos = self.checkpoint.tensors
         while True:
+            self._check_open()
             self._give(stream, under_way)
             number = stream.next()
             if number is None:
@@ -287,11 +293,12 @@ class SafeOpen(Generic[T]):
         """Its counters are kept; again is fine."""
         if stream not in self._streams:
             return
+        counted = stream.info()  # RuntimeError while another thread waits for a tensor: that one ends it
+        stream.close()
         self._streams.remove(stream)
-        for key, value in stream.info().items():
+        for key, value in counted.items():
             if key in self._totals:
                 self._totals[key] += value
-        stream.close()
 
     # ------------------------------------------------------------------ what is in use, and the end
 

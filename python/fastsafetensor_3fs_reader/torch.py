@@ -199,8 +199,8 @@ def safe_open(
     what patterns are: "glob", "exact" or "regex". With a filter each rank reads its own selection alone.
     ``progress``: a bar, with GB/s. ``ahead``: bytes of tensors that may be under way or waiting to be taken.
 
-    ``mount_point``: None = that of the first file; the others are those of ``ThreeFSFileReader``. A file that is not on
-    3FS is read through the operating system, with a warning; ``require="usrbio"`` makes that an error.
+    ``mount_point``: None = that of the first file on 3FS; the others are those of ``ThreeFSFileReader``. A file that is
+    not on 3FS is read through the operating system, with a warning; ``require="usrbio"`` makes that an error.
 
     ValueError names file, tensor and what is wrong; KeyError a name that there is not; OSError what 3FS or the system
     said.

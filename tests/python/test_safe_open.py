@@ -461,3 +461,24 @@ def test_what_the_core_refuses(every: Mount) -> None:
         with pytest.raises(ValueError, match="1 addresses for 0 tensors"):
             core.read_tensors(checkpoint, None, [1])
     assert f.info()["bytes"] == 0
+
+
+def test_files_on_3fs_are_read_so_wherever_they_stand(mount: Mount, tmp_path: Path) -> None:
+    elsewhere = tmp_path / "a.safetensors"
+    elsewhere.write_bytes(checkpoint_file([("a", "U8", (1000,))]))
+    mount.write("b.safetensors", checkpoint_file([("b", "U8", (2000,))]))
+    with fst_torch.safe_open([elsewhere, mount.path / "b.safetensors"]) as f:
+        assert len(dict(f.tensors())) == 2
+        info = f.info()
+    assert (info["transport"], info["bytes"], info["bytes_posix"]) == ("usrbio", 3000, 1000)
+
+
+def test_two_to_a_byte_are_not_cut(mount: Mount) -> None:
+    mount.write("m.safetensors", checkpoint_file([("matrix", "F4", (6, 10)), ("vector", "F4", (8,))]))
+    with fst_torch.safe_open(mount.path, require="usrbio") as f:
+        whole = f.get_tensor("matrix").view(torch.uint8)
+        assert torch.equal(f.get_slice("matrix")[2:4].view(torch.uint8), whole[2:4])
+        for name, index in (("matrix", np.s_[:, 2:6]), ("matrix", np.s_[0, 3]), ("vector", np.s_[0:4])):
+            with pytest.raises(ValueError, match="two to a byte"):
+                f.get_slice(name)[index]
+        assert torch.equal(f.get_slice("vector")[...].view(torch.uint8), f.get_tensor("vector").view(torch.uint8))

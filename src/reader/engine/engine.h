@@ -86,9 +86,9 @@ int fst3fs_engine_session_new(struct fst3fs_engine *g, struct fst3fs_session **o
 
 /* What somebody waits for: it is over when nothing is left, when no segment is pending, or when one has failed. */
 struct fst3fs_target {
-	uint64_t left;	  /* bytes that are not delivered yet */
-	unsigned pending; /* segments whose ranges have not ended */
-	int status;	  /* the first error of a range that carries a part of it */
+	uint64_t left;			/* bytes that are not delivered yet */
+	unsigned pending;		/* segments whose ranges have not ended */
+	int status;			/* the first error of a range that carries a part of it */
 	const struct fst3fs_error *why; /* that range's; NULL: there was no memory for it */
 };
 
@@ -129,7 +129,7 @@ struct fst3fs_entry {
 	uint64_t delivered;	      /* bytes of the range, those between segments too */
 	unsigned busy;		      /* slots that carry a piece of this range */
 	int status;		      /* the first error */
-	struct fst3fs_error *why;     /* the same in words, where targets wait for it; from malloc, its owner's to free */
+	struct fst3fs_error *why; /* the same in words, where targets wait for it; from malloc, its owner's to free */
 };
 
 struct fst3fs_call {
