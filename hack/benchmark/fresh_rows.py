@@ -117,13 +117,13 @@ def _allocs(plan: Plan, place: Place, reader: ThreeFSFileReader, name: str) -> R
 @with_torch("safe_open into fresh host tensors")
 def fresh_tensors(plan: Plan) -> Rows:
     """Tensors of 64 MB, each of which is dropped when the next one comes."""
-    shards = [[Spec(f"{shard}.{at}", "BF16", (32 * MB,)) for at in range(8)] for shard in range(4)]
+    shards = [[Spec(f"{shard}.{at}", "BF16", (32 * MB,)) for at in range(8)] for shard in range(8)]
     for link, name in ((NO_LINK, "no link"), (HOST_LINK, "4 GB/s")):
         with checkpoint(shards, link, sparse=False) as place, make_reader(place.mount_point) as reader:
             used = HostMemory(max(os.stat(path).st_size for path in place.paths))
 
             def load(place: Place = place) -> Run:
-                populate("huge", FILE_BYTES)
+                populate("huge", 4 * FILE_BYTES)
                 return in_process(job_of(place)).run
 
             ours, again, bare = in_turn(
