@@ -181,6 +181,7 @@ struct fst3fs_header {
 	char *json;	 /**< UTF-8, NUL-terminated, as it stands in the file. NULL when this file failed. */
 	uint64_t length; /**< 8 + bytes of `json`: the file offset at which tensor data begins. */
 	uint64_t file_size;
+	uint64_t inode; /**< Of the file that it was read from. */
 };
 
 /**

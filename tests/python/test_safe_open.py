@@ -377,6 +377,19 @@ def test_a_file_truncated_after_its_header_was_read(every: Mount) -> None:
         assert f.get_tensor("odd").numel() == 3
 
 
+def test_a_file_replaced_after_its_header_was_read(every: Mount) -> None:
+    """Its tensors may lie anywhere in the new one: wrong weights without a word would be the worst."""
+    with fst_torch.safe_open(every.path, require="usrbio") as f:
+        new = every.path / "new"
+        new.write_bytes((every.path / "model-2.safetensors").read_bytes())
+        new.rename(every.path / "model-2.safetensors")
+        with pytest.raises(ValueError, match=r"model-2\.safetensors: another file has this name now"):
+            dict(f.tensors())
+        with pytest.raises(ValueError, match=r"model-2\.safetensors: another file"):
+            f.get_tensor("b.odd")
+        assert f.get_tensor("odd").numel() == 3
+
+
 # ------------------------------------------------------------------ errors and ends in mid-stream
 
 

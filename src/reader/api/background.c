@@ -217,6 +217,7 @@ static struct chunk *chunk_new(struct fst3fs_background *b, const struct fst3fs_
 	chunk->entry.segments = chunk->segments;
 	chunk->entry.nsegments = run->parts;
 	chunk->entry.exact = b->what.exact;
+	chunk->entry.inode = b->what.inodes ? b->what.inodes[run->file] : 0;
 	for (size_t i = 0; i < run->parts; i++) {
 		const struct fst3fs_plan_part *part = &b->what.plan->parts[run->part + i];
 		uint64_t dst = b->what.dsts[part->extent];
@@ -351,6 +352,7 @@ int64_t fst3fs_background_wait(struct fst3fs_background *b, size_t i, struct fst
 	else
 		result = fst3fs_err_set(err, -EINTR, "interrupted");
 	pthread_mutex_unlock(&g->lock);
+	fst3fs_trace_flush(g->trace); /* a stream may be one call for minutes */
 	return result;
 }
 

@@ -26,7 +26,8 @@ struct fst3fs_background_plan {
 	size_t n;
 	const char *const *paths; /* by the extents' `file` */
 	bool exact;		  /* a file that ends inside a range is an error */
-	uint64_t chunk_size;	  /* as in fst3fs_read */
+	const uint64_t *inodes; /* by the extents' `file`: another one under the path is an error; NULL = any will do */
+	uint64_t chunk_size;	/* as in fst3fs_read */
 };
 
 /* Starts the thread. `what` is copied. Undone by fst3fs_background_end. */

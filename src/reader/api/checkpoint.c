@@ -22,6 +22,7 @@ void fst3fs_checkpoint_free(struct fst3fs_checkpoint *c)
 		free(c->paths[i]);
 	}
 	free(c->tables);
+	free(c->inodes);
 	free(c->paths);
 	free(c->tensors);
 	free(c->by_name);
@@ -40,6 +41,7 @@ static int parse_header(struct fst3fs_checkpoint *c, size_t i, const struct fst3
 	int rc = safetensors_table_parse(h->json, (size_t)(h->length - SAFETENSORS_PREFIX_BYTES), h->file_size,
 					 &c->tables[i], err);
 
+	c->inodes[i] = h->inode;
 	if (rc == 0)
 		return 0;
 	fst3fs_err_set_path(err, c->paths[i]);
@@ -54,7 +56,8 @@ static int read_headers(struct fst3fs_reader *r, struct fst3fs_checkpoint *c, st
 	int rc;
 
 	c->tables = calloc(c->file_count + 1, sizeof(struct safetensors_table *));
-	if (!headers || !c->tables) {
+	c->inodes = calloc(c->file_count + 1, sizeof(*c->inodes));
+	if (!headers || !c->tables || !c->inodes) {
 		free(headers);
 		return no_memory(err);
 	}

@@ -18,6 +18,7 @@ struct fst3fs_checkpoint {
 	char **paths; /* of the files */
 	size_t file_count;
 	struct safetensors_table **tables; /* of each */
+	uint64_t *inodes;		   /* of each: what was opened is what is read */
 	struct fst3fs_placed *tensors;	   /* by file, then by offset */
 	size_t *by_name;		   /* numbers of tensors */
 	size_t count;

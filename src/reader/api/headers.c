@@ -83,7 +83,8 @@ static int read_header(const struct fst3fs_file *file, uint8_t *guess, struct fs
 		free(json);
 		return rc;
 	}
-	*out = (struct fst3fs_header){.json = json, .length = SAFETENSORS_PREFIX_BYTES + bytes, .file_size = size};
+	*out = (struct fst3fs_header){
+		.json = json, .length = SAFETENSORS_PREFIX_BYTES + bytes, .file_size = size, .inode = file->io.ino};
 	return 0;
 }
 

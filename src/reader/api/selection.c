@@ -73,6 +73,7 @@ struct fst3fs_background_plan fst3fs_selection_plan(const struct fst3fs_selectio
 		.n = s->count,
 		.paths = (const char *const *)s->checkpoint->paths,
 		.exact = true,
+		.inodes = s->checkpoint->inodes,
 	};
 }
 

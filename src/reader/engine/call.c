@@ -192,6 +192,7 @@ static void rewind_entry(struct fst3fs_entry *e)
 		.nsegments = e->nsegments,
 		.whole = e->whole,
 		.exact = e->exact,
+		.inode = e->inode,
 		.area = e->area,
 		.call = e->call,
 		.index = e->index,

@@ -111,6 +111,7 @@ struct fst3fs_entry {
 	size_t nsegments;		 /* >= 1 */
 	struct fst3fs_segment whole;	 /* room for the only segment of a range that goes to one place */
 	bool exact;			 /* a file that ends inside the range is an error */
+	uint64_t inode;			 /* another file under the path is an error; 0 = any will do */
 	struct fst3fs_area *area;	 /* the destinations lie in it, as close together as in the file */
 
 	/* Set by the engine. */

@@ -126,6 +126,9 @@ static int make_ready(struct fst3fs_engine *g, struct fst3fs_entry *e, struct fs
 	bool whole = e->offset <= size && e->length <= size - e->offset;
 	int rc = 0;
 
+	if (e->inode && e->inode != e->file->io.ino)
+		return fst3fs_err_set_kind(err, FST3FS_ERROR_VALUE, -EINVAL,
+					   "another file has this name now than when its header was read");
 	if (e->exact && !whole)
 		return fst3fs_err_set_kind(err, FST3FS_ERROR_VALUE, -EINVAL,
 					   "truncated: the file has %" PRIu64 " bytes, and bytes up to %" PRIu64

@@ -109,7 +109,8 @@ int fst3fs_trace_open(const char *path, struct fst3fs_trace **out, struct fst3fs
 		fst3fs_trace_close(t);
 	} else {
 		fprintf(t->file, "[\n");
-		fflush(t->file); /* a child after fork has a copy of what is not written yet, and writes it at its exit */
+		fflush(t->file); /* a child after fork has a copy of what is not written yet, and writes it at its exit
+				  */
 		*out = t;
 	}
 	free(name);
