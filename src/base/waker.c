@@ -19,6 +19,8 @@ void fst3fs_waker_post(struct fst3fs_waker *w)
 	sem_post(w->sem); /* can fail with EOVERFLOW alone: then the sleeper has plenty to wake for */
 }
 
+/* Modelled in tests/models/ring.pml (WAKER_DRAINS_LATE) and tests/models/drive.pml (DRAINED_AFTER_STEP): after the
+ * posts are taken, who waits looks at everything again before the next wait. */
 void fst3fs_waker_wait(struct fst3fs_waker *w, uint64_t deadline_ns)
 {
 	struct timespec ts = fst3fs_timespec(deadline_ns);

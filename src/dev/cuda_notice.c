@@ -59,6 +59,7 @@ void fst3fs_cuda_notice_disarm(struct fst3fs_cuda_notice *notice)
 	pthread_mutex_unlock(&notice->lock);
 }
 
+/* Modelled in tests/models/session.pml (DEVICE_LEFT_OPEN). */
 void fst3fs_cuda_notice_run(void *arg)
 {
 	struct fst3fs_cuda_notice *notice = arg;

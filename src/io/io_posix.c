@@ -35,6 +35,7 @@ struct job {
 
 /* ------------------------------------------------------------------ on the pool's threads */
 
+/* Modelled, with posix_close, in tests/models/session.pml. */
 static void job_run(struct fst3fs_task *task)
 {
 	struct job *job = (struct job *)task;

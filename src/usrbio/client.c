@@ -65,6 +65,7 @@ int usrbio_client_open(const char *mount, uint32_t timeout_ms, struct usrbio_cli
 	return 0;
 }
 
+/* Modelled, with usrbio_client_open and the commands, in tests/models/registrar.pml. */
 bool usrbio_client_close(struct usrbio_client *c, uint64_t deadline_ns)
 {
 	struct timespec deadline = fst3fs_timespec(deadline_ns);

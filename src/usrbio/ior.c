@@ -84,6 +84,8 @@ int usrbio_ior_create(struct usrbio_client *c, int entries, uint64_t flags, stru
 	return usrbio_ior_create_attr(c, &attr, out, err);
 }
 
+/* Modelled in tests/models/registrar.pml: once the thread has been told, no probe posts the ring's semaphore
+ * (STILL_NOTIFIED). */
 void usrbio_ior_destroy(struct usrbio_ior *ior)
 {
 	struct usrbio_client *c;
@@ -136,9 +138,9 @@ int usrbio_ior_submit(struct usrbio_ior *ior)
 	return 0;
 }
 
-/* May the daemon have held requests back because their completions had no room? It counts requests in work and
- * completions not yet taken, and one that is just changing over may count twice; so never in a ring less than half
- * full, which is spared the wake-up. */
+/* Modelled in tests/models/ring.pml. May the daemon have held requests back because their completions had no room? It
+ * counts requests in work and completions not yet taken, and one that is just changing over may count twice; so never
+ * in a ring less than half full, which is spared the wake-up. */
 static bool may_be_held_back(struct usrbio_ior *ior, int taken)
 {
 	int left = usrbio_ring_outstanding(&ior->ring);

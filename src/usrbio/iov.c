@@ -107,6 +107,7 @@ void usrbio_iov_unlink(struct usrbio_iov *pub)
 		usrbio_shm_unlink(&iov->shm);
 }
 
+/* Modelled in tests/models/registrar.pml. */
 void usrbio_iov_destroy(struct usrbio_iov *pub)
 {
 	struct iov *iov = iov_of(pub);

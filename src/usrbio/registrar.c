@@ -175,7 +175,8 @@ static bool dequeue(struct usrbio_client *c, struct usrbio_link *cmd)
 	return false;
 }
 
-/* Turns a command that nobody waits for any more into the one that undoes it; false when there is nothing to undo. */
+/* Turns a command that nobody waits for any more into the one that undoes it; false when there is nothing to undo
+ * (tests/models/registrar.pml: NOT_REVERSED). */
 static bool reverse(struct usrbio_link *cmd, int rc)
 {
 	if (cmd->op == USRBIO_OP_LINK && rc == 0)
@@ -225,6 +226,7 @@ static void look(struct usrbio_client *c)
 		sem_post(c->notify);
 }
 
+/* Modelled, with those who wait for it, in tests/models/registrar.pml (ENDS_WITH_A_QUEUE). */
 static void *registrar_main(void *arg)
 {
 	struct usrbio_client *c = arg;
@@ -259,7 +261,8 @@ int usrbio_registrar_start(struct usrbio_client *c)
 	return rc;
 }
 
-/* Nobody waits for `cmd` any more. Only what has not begun and leaves nothing behind can be dropped. */
+/* Nobody waits for `cmd` any more. Only what has not begun and leaves nothing behind can be dropped
+ * (tests/models/registrar.pml: BEGUN_IS_FREED, TASK_IS_DROPPED). */
 static void give_away(struct usrbio_client *c, struct usrbio_link *cmd)
 {
 	bool begun = cmd->op == USRBIO_OP_UNLINK || !dequeue(c, cmd); /* an unlink is still wanted */

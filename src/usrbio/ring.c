@@ -67,15 +67,18 @@ static int check_room(struct usrbio_ring *r)
 	return next(r, r->sqe_head) == tail ? -EAGAIN : 0;
 }
 
+/* Modelled, with what follows and the daemon's end, in tests/models/ring.pml. */
 static int32_t take_slot(struct usrbio_ring *r)
 {
 	int32_t i;
 
-	/* Pairs with the store in give_slot, so that the reaping thread is done with the slot. */
+	/* Pairs with the store in give_slot, so that the reaping thread is done with the slot
+	 * (tests/models/ring.pml: FREED_LOAD_RELAXED, FREED_STORE_RELAXED). */
 	if (__atomic_load_n(&r->freed, __ATOMIC_ACQUIRE) == r->taken)
 		return -EAGAIN;
 	i = r->free_slots[r->taken % (uint64_t)r->slots];
-	/* Before sqe_head moves: whoever sees the completion counts the request as taken. */
+	/* Before sqe_head moves: whoever sees the completion counts the request as taken
+	 * (tests/models/ring.pml: TAKEN_AFTER_HEAD). */
 	__atomic_store_n(&r->taken, r->taken + 1, __ATOMIC_RELEASE);
 	return i;
 }
@@ -102,7 +105,8 @@ int usrbio_ring_prep(struct usrbio_ring *r, const struct usrbio_arg *arg)
 	r->args[i] = *arg;
 	r->sqes[r->sqe_head] = (struct usrbio_sqe){.index = i, .userdata = arg->userdata};
 	r->sqe_head = next(r, r->sqe_head);
-	/* Pairs with the daemon's load: it sees the entry and the request complete. */
+	/* Pairs with the daemon's load: it sees the entry and the request complete
+	 * (tests/models/ring.pml: HEAD_STORE_RELAXED). */
 	__atomic_store_n(&r->hdr->sqe_head, r->sqe_head, __ATOMIC_SEQ_CST);
 	return i;
 }
@@ -130,7 +134,8 @@ static int read_completion(struct usrbio_ring *r, struct usrbio_cqe *out)
 
 int usrbio_ring_reap(struct usrbio_ring *r, struct usrbio_cqe *out, int max)
 {
-	/* Pairs with the daemon's store: the completions up to here are written. */
+	/* Pairs with the daemon's store: the completions up to here are written
+	 * (tests/models/ring.pml: CQE_HEAD_LOAD_RELAXED). */
 	int32_t head = __atomic_load_n(&r->hdr->cqe_head, __ATOMIC_SEQ_CST);
 	int n = 0;
 
@@ -142,7 +147,7 @@ int usrbio_ring_reap(struct usrbio_ring *r, struct usrbio_cqe *out, int max)
 		__atomic_store_n(&r->slot[out[n].index].busy, false, __ATOMIC_RELAXED);
 		r->cqe_tail = next(r, r->cqe_tail);
 		/* First the queue's place, then the slot: the daemon must never find more requests in the ring than
-		 * there is room for their completions. */
+		 * there is room for their completions (tests/models/ring.pml: SLOT_BEFORE_PLACE). */
 		__atomic_store_n(&r->hdr->cqe_tail, r->cqe_tail, __ATOMIC_SEQ_CST);
 		give_slot(r, out[n].index);
 		n++;

@@ -37,16 +37,16 @@
  * run background: BACKGROUND SLOTS=2 PIECES=1 RELEASERS=1 FIRST_CALLER=2 RUNS=2
  * ends calls: SLOTS=2 PIECES=1 RELEASERS=1 FIRST_CALLER=0 EXCLUSIVE=2
  * ends background: BACKGROUND SLOTS=2 PIECES=1 RELEASERS=0 FIRST_CALLER=2 RUNS=2
- * mutant calls + NO_HAND_OVER: wake-up
- * mutant slow + NO_NUDGE_ON_ENTRY: wake-up
- * mutant calls + NO_POST_ON_OPEN: wake-up
- * mutant calls + DRAINED_AFTER_STEP: wake-up
- * mutant calls + PAUSED_DESPITE_DRIVER: paused
- * mutant calls + ENTERS_DESPITE_RELEASE: paused
- * mutant interrupts + NO_NUDGE_ON_INTERRUPT: wake-up
- * mutant interrupts + ENDS_IN_FLIGHT: rule
- * mutant background + SET_UP_WITHOUT_LOCK: gone
- * mutant background + CANCEL_WITHOUT_LOOK: gone
+ * ends calls + WAKER_NEVER_DRAINS: ends
+ * run calls + NO_HAND_OVER: wake-up
+ * run slow + NO_NUDGE_ON_ENTRY: wake-up
+ * run calls + NO_POST_ON_OPEN: wake-up
+ * run calls + DRAINED_AFTER_STEP: wake-up
+ * run calls + PAUSED_DESPITE_DRIVER: paused
+ * run calls + ENTERS_DESPITE_RELEASE: paused
+ * run interrupts + NO_NUDGE_ON_INTERRUPT: wake-up
+ * run interrupts + ENDS_IN_FLIGHT: rule
+ * run background + SET_UP_LATE: gone
  */
 
 #define CALLS 3
@@ -61,7 +61,7 @@ byte served;		/* r->active: a set; in which order they are served has no part in
 byte waiting[CALLS];	/* in order of arrival */
 byte nwaiting;
 bit set_up[CALLS];	/* the record can be used by others */
-bit done[CALLS], interrupted[CALLS], cancelled[CALLS];
+bit done[CALLS], interrupted[CALLS];
 byte unopened[CALLS];	/* ranges whose file has not begun to be opened */
 byte opening[CALLS];	/* ... is being opened */
 byte want[CALLS];	/* pieces to be requested */
@@ -87,7 +87,6 @@ bit work_asleep;   /* the thread, on `work` */
 
 /* What the properties need. */
 bit driver_asleep;
-bit preparing; /* a thread writes a call's record without the lock */
 bit impatient = 1; /* callers may be interrupted, but need not */
 
 /* Call SLOW is answered only when the others have ended: nobody waits for somebody else's storage. */
@@ -265,18 +264,12 @@ inline fill()
 
 inline engine_run(me)
 {
-#ifdef SET_UP_WITHOUT_LOCK
-	preparing = 1;
-	preparing = 0;
+#ifdef SET_UP_LATE
+	set_up[me] = 1;
 #else
-	skip;
+	assert(set_up[me]); /* gone */
 #endif
 enter:	atomic {
-		set_up[me] = 1;
-		if
-		:: cancelled[me] -> interrupt(me)
-		:: else
-		fi;
 		if
 		:: done[me]
 #ifndef ENTERS_DESPITE_RELEASE
@@ -347,12 +340,15 @@ step:	atomic {
 #endif
 	/* sleep_until: fst3fs_waker_wait */
 	if
+#ifdef WAKER_NEVER_DRAINS
+	:: atomic { posted -> driver_asleep = 0; goto drive }
+#else
 	:: atomic { posted -> posted = 0; driver_asleep = 0; goto drive }
+#endif
 	:: atomic { MAY_INTERRUPT(me) -> driver_asleep = 0 }
 		atomic { interrupt(me); goto drive }
 	fi;
 out:	atomic {
-		set_up[me] = 0;
 		if
 		:: !driving -> hand_over()
 		:: else
@@ -365,8 +361,9 @@ proctype Caller(byte me)
 	byte c, j;
 	bit moved;
 
-	unopened[me] = 1;
-	engine_run(me)
+	atomic { unopened[me] = 1; set_up[me] = 1 } /* fst3fs_call_begin */
+	engine_run(me);
+	set_up[me] = 0 /* fst3fs_call_end */
 }
 
 /* ------------------------------------------------------------------ the others */
@@ -449,10 +446,10 @@ proctype Patience()
 inline feed()
 {
 	if
-	:: !done[0] && !interrupted[0] && !cancelled[0] ->
+	:: !done[0] && !interrupted[0] ->
 		unopened[0] = unopened[0] + fresh;
 		fresh = 0;
-		assert(!preparing); /* gone */
+		assert(set_up[0]); /* gone */
 		nudge()
 	:: else
 	fi
@@ -471,6 +468,9 @@ next:	atomic {
 			interrupted[0] = 0;
 			unopened[0] = 1;
 			fresh--;
+#ifndef SET_UP_LATE
+			set_up[0] = 1;
+#endif
 			running = 1;
 			feed();
 			goto start
@@ -479,7 +479,7 @@ next:	atomic {
 	}
 	!work_asleep -> goto next;
 start:	engine_run(0);
-	atomic { running = 0; goto next }
+	atomic { running = 0; set_up[0] = 0; goto next }
 finished:
 	atomic { fresh = 0; ended = 1 }
 }
@@ -512,13 +512,8 @@ proctype User()
 			if
 			:: running ->
 				if
-#ifdef CANCEL_WITHOUT_LOOK
-				:: !done[0] -> interrupt(0)
+				:: !done[0] -> interrupt(0) /* fst3fs_engine_cancel */
 				:: else
-#else
-				:: set_up[0] && !done[0] -> interrupt(0)
-				:: else -> cancelled[0] = 1
-#endif
 				fi;
 				nudge()
 			:: else

@@ -27,15 +27,16 @@
  *
  * run links: LINKS=2
  * ends links: LINKS=1
- * mutant links + NO_SIGNAL: wake-up
- * mutant links + NO_SIGNAL_ON_CLOSE: wake-up
- * mutant links + BEGUN_IS_FREED: gone
- * mutant links + NOT_HELD_BY_THREAD: gone
- * mutant links + STILL_NOTIFIED: gone
- * mutant links + NOT_REVERSED: left
- * mutant links + ENDS_WITH_A_QUEUE: left
- * mutant links + TASK_IS_DROPPED: left
- * mutant links + POST_IGNORES_END: left
+ * ends links + LOOKS_FOR_EVER: ends
+ * run links + NO_SIGNAL: wake-up
+ * run links + NO_SIGNAL_ON_CLOSE: wake-up
+ * run links + BEGUN_IS_FREED: gone
+ * run links + NOT_HELD_BY_THREAD: gone
+ * run links + STILL_NOTIFIED: gone
+ * run links + NOT_REVERSED: left
+ * run links + ENDS_WITH_A_QUEUE: left
+ * run links + TASK_IS_DROPPED: left
+ * run links + POST_IGNORES_END: left
  */
 
 /* Commands: one opens the directory, LINKS register a buffer or a ring, and one runs a task. Each is one allocation, which
@@ -193,7 +194,9 @@ work:	perform(cmd);
 looks:	/* look: the daemon is there, or gone. */
 	atomic {
 		assert(refs > 0); /* gone */
+#ifndef LOOKS_FOR_EVER
 		look = 0;
+#endif
 		if
 		:: true
 		:: notify -> assert(semaphore[notify]) /* gone */

@@ -47,20 +47,21 @@
  * ends threads: SLOTS=3 REQUESTS=3 IO_DEPTH=1
  * ends engine: ENGINE SLOTS=3 REQUESTS=4 IO_DEPTH=1
  * ends engine-late: ENGINE LATE SLOTS=3 REQUESTS=3 IO_DEPTH=1
- * mutant order + HEAD_STORE_RELAXED: whole
- * mutant order + TAKEN_AFTER_HEAD: counted
- * mutant order + FREED_LOAD_RELAXED: slot
- * mutant order + FREED_STORE_RELAXED: slot
- * mutant order + SLOT_BEFORE_PLACE: overrun
- * mutant order + CQE_HEAD_LOAD_RELAXED: once
- * mutant order + D_SQE_HEAD_LOAD_RELAXED: whole
- * mutant order + D_TAIL_BEFORE_HEAD: overrun
- * mutant order + D_CQE_HEAD_STORE_RELAXED: once
- * mutant engine + POST_BEFORE_HEAD: wake-up
- * mutant engine + WAKER_DRAINS_LATE: wake-up
- * mutant engine + D_POST_BEFORE_HEAD: wake-up
- * mutant engine + D_DRAINS_AFTER_SCAN: wake-up
- * mutant engine-late + NO_RETRY: wake-up
+ * ends engine + WAKER_NEVER_DRAINS: ends
+ * run order + HEAD_STORE_RELAXED: whole
+ * run order + TAKEN_AFTER_HEAD: counted
+ * run order + FREED_LOAD_RELAXED: slot
+ * run order + FREED_STORE_RELAXED: slot
+ * run order + SLOT_BEFORE_PLACE: overrun
+ * run order + CQE_HEAD_LOAD_RELAXED: once
+ * run order + D_SQE_HEAD_LOAD_RELAXED: whole
+ * run order + D_TAIL_BEFORE_HEAD: overrun
+ * run order + D_CQE_HEAD_STORE_RELAXED: once
+ * run engine + POST_BEFORE_HEAD: wake-up
+ * run engine + WAKER_DRAINS_LATE: wake-up
+ * run engine + D_POST_BEFORE_HEAD: wake-up
+ * run engine + D_DRAINS_AFTER_SCAN: wake-up
+ * run engine-late + NO_RETRY: wake-up
  */
 
 #define NEXT(i) (((i) + 1) % SLOTS)
@@ -288,7 +289,11 @@ proctype Engine()
 		:: moved
 		:: else ->
 			if
+#ifdef WAKER_NEVER_DRAINS
+			:: completed
+#else
 			:: atomic { completed -> completed = 0 } /* fst3fs_waker_wait */
+#endif
 #ifndef NO_RETRY
 			/* check_bounds: with nothing in flight it looks again in a while. */
 			:: refused && issued == reaped_count && sqe_tail != tail

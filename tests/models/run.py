@@ -3,9 +3,10 @@
 
 What is run stands in the model's first comment:
 
-    run NAME: FLAGS            no property is violated and nobody waits for ever
+    run NAME: FLAGS            no property is violated, and nobody waits for ever
     ends NAME: FLAGS           no run goes on for ever
-    mutant NAME + FLAGS: WHAT  with the last of FLAGS, a fault in what is modelled, property WHAT is violated
+    run NAME + FLAG: WHAT      with FLAG, a fault in what is modelled, property WHAT is violated
+    ends NAME + FLAG: ends     likewise
 
 FLAGS are macros. A property is named in a comment behind the assertion that states it; `wake-up` is violated where
 everybody waits and nothing can move any more. One line for each, with its states and its time; the exit status is 1
@@ -22,14 +23,14 @@ import tempfile
 import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import List, NamedTuple
+from typing import Dict, List, NamedTuple
 
 HERE = Path(__file__).resolve().parent
-DIRECTIVE = re.compile(r"^ \* (run|ends|mutant) ([a-z0-9-]+)(?: \+ ([A-Z_0-9 ]+))?:(.*)$", re.M)
+DIRECTIVE = re.compile(r"^ \* (run|ends) ([a-z-]+)(?: \+ ([A-Z_ ]+))?: (.*)$", re.M)
 
 
 class Check(NamedTuple):
-    model: str
+    model: Path
     kind: str
     name: str
     flags: List[str]
@@ -37,19 +38,18 @@ class Check(NamedTuple):
 
     @property
     def title(self) -> str:
-        what = [self.kind] if self.kind == "ends" else self.flags[-1:] * bool(self.expected)
-        return " ".join([self.model, self.name, *what])
+        return " ".join([self.model.stem, self.kind, self.name, *(self.flags[-1:] * bool(self.expected))])
 
 
-def read_checks(path: Path) -> List[Check]:
-    checks, flags = [], {}
-    for kind, name, fault, text in DIRECTIVE.findall(path.read_text()):
-        if kind == "mutant":
-            checks.append(Check(path.stem, kind, name, [*flags[name], *fault.split()], text.strip()))
+def read_checks(model: Path) -> List[Check]:
+    checks: List[Check] = []
+    flags: Dict[str, List[str]] = {}
+    for kind, name, faults, text in DIRECTIVE.findall(model.read_text()):
+        if faults:
+            checks.append(Check(model, kind, name, flags[kind + name] + faults.split(), text))
         else:
-            chosen = text.split()
-            flags.setdefault(name, chosen)
-            checks.append(Check(path.stem, kind, name, chosen, ""))
+            flags[kind + name] = text.split()
+            checks.append(Check(model, kind, name, text.split(), ""))
     return checks
 
 
@@ -59,39 +59,44 @@ def run(folder: str, *command: str, check: bool = True) -> str:
     ).stdout
 
 
-def violated(check: Check, folder: str, defines: List[str], output: str) -> str:
+def violated(check: Check, folder: str, output: str) -> str:
     """The property that a search has found violated."""
     if "pan:1: invalid end state" in output:
         return "wake-up"
     if "pan:1: non-progress cycle" in output:
         return "ends"
-    trail = f"{check.model}.pml.trail"
-    replay = run(folder, "spin", "-k", trail, *defines, str(HERE / f"{check.model}.pml"), check=False)
-    match = re.search(r"\.pml:(\d+), Error: assertion violated", replay)
-    if not match:
+    replay = run(folder, "spin", "-k", f"{check.model.name}.trail", *spin_arguments(check), check=False)
+    where = re.search(r"\.pml:(\d+), Error: assertion violated", replay)
+    if not where:
         return f"something: {output[-300:]}"
-    line = (HERE / f"{check.model}.pml").read_text().splitlines()[int(match.group(1)) - 1]
+    line = check.model.read_text().splitlines()[int(where.group(1)) - 1]
     tag = re.search(r"/\* ([a-z-]+)", line)
-    return tag.group(1) if tag else f"line {match.group(1)}"
+    return tag.group(1) if tag else f"an assertion without a name in line {where.group(1)}"
+
+
+def spin_arguments(check: Check) -> List[str]:
+    return [*(f"-D{flag}" for flag in check.flags), str(check.model)]
+
+
+def search(check: Check, folder: str) -> str:
+    cycles = check.kind == "ends"
+    run(folder, "spin", "-a", *spin_arguments(check))
+    # Faults are found soon.
+    run(folder, "cc", "-O0" if check.expected else "-O2", "-w", "-DCOLLAPSE", "-DNP" if cycles else "-DSAFETY", "pan.c")
+    return run(folder, "./a.out", "-m2000000", "-w24", *(["-l"] if cycles else []))
 
 
 def verify(check: Check) -> bool:
-    defines = [f"-D{flag}" for flag in check.flags]
+    begin = time.monotonic()
     with tempfile.TemporaryDirectory(prefix="model-") as folder:
-        run(folder, "spin", "-a", *defines, str(HERE / f"{check.model}.pml"))
-        mode = ["-DNP"] if check.kind == "ends" else ["-DSAFETY"]
-        optimize = "-O0" if check.expected else "-O2"
-        run(folder, "cc", optimize, "-w", "-DCOLLAPSE", *mode, "-o", "pan", "pan.c")
-        begin = time.monotonic()
-        output = run(folder, "./pan", "-m2000000", "-w24", *(["-l"] if check.kind == "ends" else []))
-        seconds = time.monotonic() - begin
-        found = "" if "errors: 0" in output else violated(check, folder, defines, output)
-    states = int(re.search(r"(\d+) states, stored", output).group(1))
-    exhaustive = "max search depth too small" not in output and "Search not completed" not in output
-    good = found == check.expected and (exhaustive or bool(check.expected))
-    verdict = f"finds {found}" if found else "holds" if exhaustive else "not exhaustive"
+        output = search(check, folder)
+        found = "" if "errors: 0" in output else violated(check, folder, output)
+    states = re.search(r"(\d+) states, stored", output)
+    whole = bool(found) or not re.search("search depth too small|Search not completed", output)
+    good = found == check.expected and whole
     print(
-        f"{'ok ' if good else 'BAD'} {check.title:<52} {states:>9} states {seconds:>6.1f} s  {verdict}"
+        f"{'ok ' if good else 'BAD'} {check.title:<52} {states.group(1) if states else '?':>9} states"
+        f" {time.monotonic() - begin:6.1f} s  {f'finds {found}' if found else 'holds' if whole else 'not exhaustive'}"
         + ("" if good else f", expected: {check.expected or 'nothing'}"),
         flush=True,
     )

@@ -33,16 +33,17 @@
  *
  * run calls: CALLS=2
  * ends calls: CALLS=1
- * mutant calls + MAIN_ALONE BUFFER_IS_KEPT: slot
- * mutant calls + NOT_LOST: area
- * mutant calls + NOT_HELD: gone
- * mutant calls + UNMAPPED_BEFORE_THREADS: gone
- * mutant calls + UNMAPPED_UNDER_COPIES: gone
- * mutant calls + DEVICE_LEFT_OPEN: gone
- * mutant calls + OPENING_NOT_FORGOTTEN: gone
- * mutant calls + FREED_ALWAYS_HERE: ends
- * mutant calls + NOT_UNDONE: left
- * mutant calls + GIVES_UP_WITH_A_CALL: call
+ * ends calls + TIMES_OUT_IN_VAIN: ends
+ * run calls + MAIN_ALONE BUFFER_IS_KEPT: slot
+ * run calls + NOT_LOST: area
+ * run calls + NOT_HELD: gone
+ * run calls + UNMAPPED_BEFORE_THREADS: gone
+ * run calls + UNMAPPED_UNDER_COPIES: gone
+ * run calls + DEVICE_LEFT_OPEN: gone
+ * run calls + OPENING_NOT_FORGOTTEN: gone
+ * run calls + FREED_ALWAYS_HERE: ends
+ * run calls + NOT_UNDONE: left
+ * run calls + GIVES_UP_WITH_A_CALL: call
  */
 
 #define SLOTS 2
@@ -476,7 +477,11 @@ inline turn()
 			:: SOMETHING(SLOT(g, 0)) || SOMETHING(SLOT(g, 1)) || opening != was_opening
 			/* time_out */
 			:: atomic { busy > 0 -> skip } give_up()
+#ifdef TIMES_OUT_IN_VAIN
+			:: busy == 0
+#else
 			:: atomic { busy == 0 -> fail_call() }
+#endif
 			fi
 		:: else
 		fi

@@ -92,10 +92,13 @@ static void refuse(struct ring *r, enum violation kind)
 	r->broken = true;
 }
 
-/* How many requests are queued, and how many may be given out. False when the client's indices make no sense. */
+/* How many requests are queued, and how many may be given out. False when the client's indices make no sense. Modelled,
+ * with what follows and the client's end, in tests/models/ring.pml. */
 static bool read_queue(struct ring *r, int *queued, int *room)
 {
-	/* Pairs with the client's store that publishes the submission: its sqe and arg are visible after this. */
+	/* Pairs with the client's store that publishes the submission: its sqe and arg are visible after this, and so
+	 * are the completions that it had taken before (tests/models/ring.pml: D_SQE_HEAD_LOAD_RELAXED,
+	 * D_TAIL_BEFORE_HEAD). */
 	int32_t head = __atomic_load_n(&r->header->sqe_head, __ATOMIC_SEQ_CST);
 	/* Pairs with the client's store after it has read the completions: those places may be written again. */
 	int32_t tail = __atomic_load_n(&r->header->cqe_tail, __ATOMIC_SEQ_CST);
@@ -228,13 +231,15 @@ void ring_complete(struct ring *r, struct job *job)
 	 */
 	for (int i = 0; i < job->count; i++)
 		write_completion(r, &job->requests[i]);
-	/* Pairs with the client's load of cqe_head: the entries are visible before it. */
+	/* Pairs with the client's load of cqe_head: the entries are visible before it
+	 * (tests/models/ring.pml: D_CQE_HEAD_STORE_RELAXED). */
 	__atomic_store_n(&r->header->cqe_head, r->cqe_head, __ATOMIC_SEQ_CST);
 	r->running -= job->count;
 	job->completed = true;
 	retired = retire(r);
 	/* Pairs with the client's check for a full queue: the entries before it have been read. */
 	__atomic_store_n(&r->header->sqe_tail, r->sqe_tail, __ATOMIC_SEQ_CST);
+	/* Last: whoever it wakes finds the completions (tests/models/ring.pml: D_POST_BEFORE_HEAD). */
 	sem_post(r->completed);
 	if (sigbus_hit(r->area))
 		refuse(r, VIOLATION_MEMORY);

@@ -114,7 +114,8 @@ static bool high_queue_full(struct rings *t)
 	return full;
 }
 
-/* The worker looks for more of the same ring itself, or asks the watcher to. */
+/* The worker looks for more of the same ring itself, or asks the watcher to. Modelled, with scan() and watch(), in
+ * tests/models/ring.pml. */
 static void form_next(struct rings *t, struct ring *r)
 {
 	struct job *job;

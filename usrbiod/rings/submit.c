@@ -91,6 +91,7 @@ void submit_destroy(struct submit *s)
 	s->sem = NULL;
 }
 
+/* Modelled in tests/models/ring.pml: the posts are taken before the scan, not after it (D_DRAINS_AFTER_SCAN). */
 bool submit_wait(struct submit *s)
 {
 	/* A client may have written a huge value into it: one scan serves many posts, but not without an end. */

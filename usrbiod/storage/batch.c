@@ -6,6 +6,7 @@ static int min(int a, int b)
 	return a < b ? a : b;
 }
 
+/* Modelled for io_depth 1 and 0 in tests/models/ring.pml. */
 int batch_next(int io_depth, int timeout_ms, int queued, int room)
 {
 	int available = min(queued, room);

@@ -43,6 +43,7 @@ static void drop_fresh(struct fst3fs_background *b, int code)
 		fst3fs_entry_end_targets(&b->fresh->entry, code, &b->moved);
 }
 
+/* Before `running`: from then on others append to the call and cancel it (tests/models/drive.pml: SET_UP_LATE). */
 static int call_init(struct fst3fs_background *b)
 {
 	b->call = (struct fst3fs_call){

@@ -135,7 +135,7 @@ static int region_new(struct fst3fs_reader *r, struct fst3fs_area_memory *out, s
 	return rc;
 }
 
-/* Nobody uses it or writes into it any more. */
+/* Nobody uses it or writes into it any more. Modelled in tests/models/session.pml. */
 static void area_free(struct fst3fs_area *area)
 {
 	struct fst3fs_area_memory *m =

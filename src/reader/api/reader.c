@@ -144,6 +144,7 @@ int fst3fs_open(const struct fst3fs_options *o, struct fst3fs_reader **out, stru
 
 /* ------------------------------------------------------------------ ending one */
 
+/* Modelled in tests/models/drive.pml and tests/models/session.pml. */
 void fst3fs_release(struct fst3fs_reader *r)
 {
 	uint64_t deadline = fst3fs_now_ns() + END_NS;

@@ -58,6 +58,7 @@ static void unlink_call(struct fst3fs_call **list, const struct fst3fs_call *c)
 		*list = c->next;
 }
 
+/* Modelled in tests/models/drive.pml. */
 static void finish_call(struct fst3fs_engine *g, struct fst3fs_call *c)
 {
 	unlink_call(&g->active, c);

@@ -266,6 +266,8 @@ bool fst3fs_collect_copies(struct fst3fs_engine *g)
 	return moved;
 }
 
+/* Modelled in tests/models/drive.pml and tests/models/session.pml. The ring may turn out to be broken when nothing is
+ * in flight any more and no call is left (GIVES_UP_WITH_A_CALL). */
 int fst3fs_collect(struct fst3fs_engine *g, struct fst3fs_error *err)
 {
 	struct fst3fs_session *s = g->session;

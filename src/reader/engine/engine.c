@@ -61,6 +61,7 @@ static bool step(struct fst3fs_engine *g)
 
 /* ------------------------------------------------------------------ the loop */
 
+/* Modelled in tests/models/session.pml. */
 static bool ensure_session(struct fst3fs_engine *g, struct fst3fs_call *me)
 {
 	struct fst3fs_session *s = NULL;
@@ -143,7 +144,8 @@ static void drive(struct fst3fs_engine *g, struct fst3fs_call *me)
 	}
 }
 
-/* Nobody drives: wakes who is to. Every call does so as it leaves, because it may be the one that was woken. */
+/* Nobody drives: wakes who is to. Every call does so as it leaves, because it may be the one that was woken. Modelled,
+ * with the loop around it, in tests/models/drive.pml (NO_HAND_OVER). */
 static void hand_over(struct fst3fs_engine *g)
 {
 	struct fst3fs_call *heir = g->active ? g->active : g->waiting;
@@ -154,7 +156,8 @@ static void hand_over(struct fst3fs_engine *g)
 		pthread_cond_broadcast(&g->idle);
 }
 
-/* The driver may be asleep, with nothing else to wake it. */
+/* The driver may be asleep, with nothing else to wake it (tests/models/drive.pml: NO_NUDGE_ON_ENTRY,
+ * NO_NUDGE_ON_INTERRUPT). */
 static void nudge(struct fst3fs_engine *g)
 {
 	if (g->driving && g->session)
@@ -262,6 +265,8 @@ void fst3fs_engine_cancel(struct fst3fs_engine *g, struct fst3fs_call *c)
 	nudge(g);
 }
 
+/* Modelled in tests/models/drive.pml (PAUSED_DESPITE_DRIVER: the driver may be asleep in the session although no call
+ * is left). */
 int fst3fs_engine_pause(struct fst3fs_engine *g, bool stale_alone, struct fst3fs_session **out)
 {
 	bool stop = false;

@@ -97,6 +97,7 @@ static struct fst3fs_entry *next_entry(struct fst3fs_engine *g)
 	return NULL;
 }
 
+/* Modelled in tests/models/drive.pml and tests/models/session.pml. */
 bool fst3fs_fill_window(struct fst3fs_engine *g)
 {
 	struct fst3fs_session *s = g->session;

@@ -20,7 +20,8 @@ static void finish_copies(struct fst3fs_engine *g)
 			fst3fs_waker_wait(&s->waker, fst3fs_now_ns() + 10 * FST3FS_NS_PER_MS);
 }
 
-/* What is still being read or copied is nobody's any more: its ranges can end. */
+/* What is still being read or copied is nobody's any more: its ranges can end. Modelled, with all of giving up, in
+ * tests/models/session.pml (NOT_LOST, NOT_HELD). */
 static void disown_slots(struct fst3fs_session *s)
 {
 	for (uint32_t i = 0; i < s->layout.slots; i++) {

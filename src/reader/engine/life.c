@@ -76,6 +76,7 @@ bool fst3fs_engine_asks_to_stop(const struct fst3fs_engine *g)
 	return g->interrupted && g->interrupted(g->interrupted_ctx) != 0;
 }
 
+/* Modelled in tests/models/drive.pml, where nobody is woken by the time alone. */
 bool fst3fs_engine_doze(struct fst3fs_engine *g, pthread_cond_t *cond)
 {
 	struct timespec ts = fst3fs_timespec(fst3fs_now_ns() + FST3FS_GLANCE_NS);

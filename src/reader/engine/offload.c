@@ -9,6 +9,7 @@
 /* What the work waits for has the same bound, and a better text when that runs out. */
 #define MARGIN_NS FST3FS_NS_PER_S
 
+/* Modelled, with wait_for, in tests/models/session.pml. */
 static void *offload_main(void *arg)
 {
 	struct fst3fs_offload *a = arg;

@@ -147,7 +147,8 @@ static int make_ready(struct fst3fs_engine *g, struct fst3fs_entry *e, struct fs
 	return 0;
 }
 
-/* Under the lock: hands the outcome to the range that waits for it. */
+/* Under the lock: hands the outcome to the range that waits for it. Modelled in tests/models/drive.pml
+ * (NO_POST_ON_OPEN) and tests/models/session.pml (OPENING_NOT_FORGOTTEN). */
 static void publish(struct open_job *job, struct fst3fs_file *file, bool replaced, struct fst3fs_error *err)
 {
 	struct fst3fs_engine *g = job->engine;

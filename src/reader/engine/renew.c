@@ -26,6 +26,7 @@ static void make(struct fst3fs_offload *a)
 	a->rc = fst3fs_session_new(&config, &((struct making *)a)->session, &a->err);
 }
 
+/* Modelled in tests/models/session.pml (NOT_UNDONE). */
 static void unmake(struct fst3fs_offload *a)
 {
 	struct fst3fs_session *s = ((struct making *)a)->session;

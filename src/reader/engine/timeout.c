@@ -13,6 +13,7 @@
 /* After how long without any completion the transport is asked whether its other side is still there. */
 #define DOUBT_NS (500 * FST3FS_NS_PER_MS)
 
+/* Modelled in tests/models/session.pml, where it may come at any time. */
 static void time_out(struct fst3fs_engine *g, struct fst3fs_call *c)
 {
 	const struct fst3fs_entry *e = c->entries[0];
@@ -60,7 +61,7 @@ bool fst3fs_check_bounds(struct fst3fs_engine *g, uint64_t *look_again_ns)
 	uint64_t now = fst3fs_now_ns(), bound = g->timeout_ms * FST3FS_NS_PER_MS;
 
 	/* Full with nothing in flight: the daemon has answered everything and not yet moved the queue's tail. Nothing
-	 * will be posted when it does. */
+	 * will be posted when it does (tests/models/ring.pml: NO_RETRY). */
 	*look_again_ns = now + (g->session->refused && g->session->reading == 0 ? RETRY_NS : FST3FS_GLANCE_NS);
 	for (struct fst3fs_call *c = g->active; c; c = c->next) {
 		uint64_t since = now - c->progress_ns;

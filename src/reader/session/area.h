@@ -19,6 +19,7 @@ struct fst3fs_area {
 	void (*free)(struct fst3fs_area *area);
 };
 
+/* Modelled in tests/models/session.pml (NOT_HELD). */
 static inline void fst3fs_area_get(struct fst3fs_area *area)
 {
 	atomic_fetch_add(&area->refs, 1);

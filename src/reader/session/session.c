@@ -76,7 +76,8 @@ int fst3fs_session_new(const struct fst3fs_session_config *config, struct fst3fs
 	return 0;
 }
 
-/* Waits for the operating system's reads, then lets go of what they read into and post. */
+/* Waits for the operating system's reads, then lets go of what they read into and post. Modelled in
+ * tests/models/session.pml (UNMAPPED_BEFORE_THREADS, UNMAPPED_UNDER_COPIES). */
 static void free_parts(struct fst3fs_session *s, bool given_up, uint64_t deadline_ns)
 {
 	if (s->posix)
@@ -111,7 +112,8 @@ void fst3fs_session_free(struct fst3fs_session *s, bool given_up, uint64_t deadl
 	if (s->reading_posix == 0)
 		free_parts(s, given_up, deadline_ns);
 	else
-		/* Threads of this process hang in the kernel. Without a thread to wait for them all of it stays. */
+		/* Threads of this process hang in the kernel. Without a thread to wait for them all of it stays
+		 * (tests/models/session.pml: FREED_ALWAYS_HERE). */
 		fst3fs_thread_detach("fst3fs-end", free_later, s);
 }
 
