@@ -94,6 +94,26 @@ static void what_is_forgotten_is_left_alone(void **state)
 	fst3fs_populator_end(p);
 }
 
+/* The last of many, before its turn. */
+static void what_is_about_to_be_written_comes_first(void **state)
+{
+	struct fst3fs_populator *p = fst3fs_populator_new();
+	uint64_t base = fresh(32 * STRETCH), last = base + 31 * STRETCH;
+	int owner = 0;
+
+	(void)state;
+	if (!p)
+		skip();
+	for (int i = 0; i < 32; i++)
+		fst3fs_populator_add(p, base + i * STRETCH, STRETCH, &owner, &anywhere);
+	fst3fs_populator_settle(p, last + MIB, MIB);
+	assert_int_equal(resident(last, STRETCH), STRETCH);
+	fst3fs_populator_settle(p, base + 64 * STRETCH, MIB); /* nobody's */
+	assert_true(makes(p, 32 * STRETCH));		      /* and nothing of it twice */
+	fst3fs_populator_forget(p, &owner);
+	fst3fs_populator_end(p);
+}
+
 static void an_end_with_work_left_leaks_nothing(void **state)
 {
 	struct fst3fs_populator *p = fst3fs_populator_new();
@@ -115,6 +135,7 @@ static void none_does_nothing(void **state)
 	(void)state;
 	fst3fs_populator_add(NULL, 1, 1, &owner, &anywhere);
 	fst3fs_populator_forget(NULL, &owner);
+	fst3fs_populator_settle(NULL, 1, 1);
 	assert_int_equal(fst3fs_populator_made(NULL).bytes, 0);
 	fst3fs_populator_end(NULL);
 }
@@ -182,6 +203,7 @@ int main(void)
 		cmocka_unit_test(a_control_group_at_its_limit),
 		cmocka_unit_test(what_is_added_becomes_resident),
 		cmocka_unit_test(what_is_forgotten_is_left_alone),
+		cmocka_unit_test(what_is_about_to_be_written_comes_first),
 		cmocka_unit_test(an_end_with_work_left_leaks_nothing),
 		cmocka_unit_test(none_does_nothing),
 	};
