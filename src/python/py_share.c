@@ -32,9 +32,8 @@ static PyObject *share_new(PyTypeObject *type, PyObject *args, PyObject *kwargs)
 		PyErr_SetString(PyExc_TypeError, "Share() takes no keyword arguments");
 		goto out;
 	}
-	if (!checkpoint_type ||
-	    !PyArg_ParseTuple(args, "O!OOOO:Share", checkpoint_type, &checkpoint, &which, &given[0], &given[1],
-			      &given[2]))
+	if (!checkpoint_type || !PyArg_ParseTuple(args, "O!OOOO:Share", checkpoint_type, &checkpoint, &which, &given[0],
+						  &given[1], &given[2]))
 		goto out;
 	for (int i = 0; i < 3; i++)
 		if (py_int64(given[i], names[i], NULL, 1, i == 0 ? UINT32_MAX : INT64_MAX, &sizes[i]) < 0)
