@@ -75,7 +75,7 @@ def _allocated(reader: ThreeFSFileReader) -> Callable[[str, int], Run]:
 
 def into_fresh_memory(plan: Plan) -> Rows:
     """Without a link, and over one of 4 GB/s."""
-    for link, name in ((NO_LINK, "no link"), (HOST_LINK, "4 GB/s")):
+    for link, name in ((NO_LINK, "no"), (HOST_LINK, "4-GB/s")):
         with real_files(link) as place, make_reader(place.mount_point) as reader:
             yield from _callers(plan, place, reader, name)
             yield from _allocs(plan, place, reader, name)
@@ -92,7 +92,9 @@ def _callers(plan: Plan, place: Place, reader: ThreeFSFileReader, name: str) -> 
     )
     best = min(median_rate(again), median_rate(bare))
     detail = f"{spread(ours)}; used before {spread(again)}; bare populate {spread(bare)}"
-    yield Row(f"fresh memory / min(used before, bare populate), {name}", median_rate(ours) / best, 0.90, detail=detail)
+    yield Row(
+        f"fresh memory / min(used before, bare populate), {name} link", median_rate(ours) / best, 0.90, detail=detail
+    )
     made = {key: reader.info()[key] - before[key] for key in ("populated", "populated_huge")}  # type: ignore[operator]
     share = made["populated"] / sum(run.nbytes for run in ours)
     detail = f"{made['populated_huge'] / max(1, made['populated']):.2f} of it in huge pages"
@@ -108,7 +110,9 @@ def _allocs(plan: Plan, place: Place, reader: ThreeFSFileReader, name: str) -> R
     )
     best = min(median_rate(nowhere), median_rate(bare))
     detail = f"{spread(ours)}; download only {spread(nowhere)}; bare populate {spread(bare)}"
-    yield Row(f"fresh alloc / min(download only, bare populate), {name}", median_rate(ours) / best, 0.90, detail=detail)
+    yield Row(
+        f"fresh alloc / min(download only, bare populate), {name} link", median_rate(ours) / best, 0.90, detail=detail
+    )
 
 
 # ------------------------------------------------------------------ tensors
@@ -118,7 +122,7 @@ def _allocs(plan: Plan, place: Place, reader: ThreeFSFileReader, name: str) -> R
 def fresh_tensors(plan: Plan) -> Rows:
     """Tensors of 64 MB, each of which is dropped when the next one comes."""
     shards = [[Spec(f"{shard}.{at}", "BF16", (32 * MB,)) for at in range(8)] for shard in range(8)]
-    for link, name in ((NO_LINK, "no link"), (HOST_LINK, "4 GB/s")):
+    for link, name in ((NO_LINK, "no"), (HOST_LINK, "4-GB/s")):
         with checkpoint(shards, link, sparse=False) as place, make_reader(place.mount_point) as reader:
             used = HostMemory(max(os.stat(path).st_size for path in place.paths))
 
@@ -134,7 +138,7 @@ def fresh_tensors(plan: Plan) -> Rows:
             )
         best = min(median_rate(again), median_rate(bare))
         detail = f"{spread(ours)}; used before {spread(again)}; bare populate {spread(bare)}"
-        yield Row(f"safe_open, fresh tensors / the same, {name}", median_rate(ours) / best, 0.90, detail=detail)
+        yield Row(f"safe_open, fresh tensors / the same, {name} link", median_rate(ours) / best, 0.90, detail=detail)
 
 
 # ------------------------------------------------------------------ what it costs where it is not needed

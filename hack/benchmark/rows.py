@@ -2,6 +2,7 @@
 """The rows of targets.py: each measures one promise, as a ratio of two things measured in turn on the same mount."""
 
 import os
+import statistics
 import threading
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
@@ -260,15 +261,28 @@ def bytes_at(plan: Plan, place: Place) -> Rows:
         yield Row("real bytes, into reader.alloc / download only", ratio, 0.97, detail=spread(direct))
         memory = HostMemory(largest)
         best = best_window(place.mount_point, place.paths, copy=True, say=plan.say)
-        bare, ours = in_turn(
+        bare, ours, small, large = in_turn(
             plan.iterations,
             lambda: window(place.mount_point, place.paths, best.piece, best.depth, copy=True),
             lambda: read_files(reader, place.paths, memory.address),
+            lambda: window(place.mount_point, place.paths, 2 * MIB, 4, copy=True),
+            lambda: window(place.mount_point, place.paths, 2 * MIB, 32, copy=True),
         )
     detail = f"{spread(ours)}; best window: {best.piece >> 10} KiB x {best.depth}, {spread(bare)}"
     yield Row(
         "real bytes, into memory / best window + memcpy", median_rate(ours) / median_rate(bare), 0.95, detail=detail
     )
+    # What copies miss of the caches shows in the CPU seconds.
+    mine, eight, sixty_four = (_cpu_seconds(runs) for runs in (ours, small, large))
+    detail = f"{sixty_four:.3f} and {eight:.3f} CPU s/GB"
+    yield Row("  CPU of a window of 64 MiB + memcpy / of 8 MiB + memcpy", sixty_four / eight, None, detail=detail)
+    detail = f"{mine:.3f} CPU s/GB"
+    yield Row("  CPU of ours, 64 MiB / of a window of 64 MiB + memcpy", mine / sixty_four, None, detail=detail)
+
+
+def _cpu_seconds(runs: Sequence[Run]) -> float:
+    """For each GB."""
+    return statistics.median(run.cpu_seconds / run.nbytes * 1e9 for run in runs)
 
 
 def host_link(plan: Plan) -> Rows:
