@@ -13,6 +13,7 @@ import pytest
 from support import MIB, Mount, dropin, run_python, safetensors_file
 
 import fastsafetensor_3fs_reader as package
+from fastsafetensor_3fs_reader.settings import SETTINGS
 
 REQUIRED = inspect.Parameter.empty
 BACKENDS = {"c": "reader_c", "python": "reader_py", "mock": "mock"}
@@ -61,7 +62,7 @@ def test_constructors(backend: str) -> None:
     found = parameters(reader_class(backend).__init__)
     assert dict(list(found.items())[:4]) == CONSTRUCTOR
     # Whatever is new must be a keyword that nobody has to know.
-    assert {name: found[name] for name in list(found)[4:]} == {"timeout": None, "usrbio": None, "require": None}
+    assert {name: found[name] for name in list(found)[4:]} == dict.fromkeys(SETTINGS)
     kinds = {p.kind for p in list(inspect.signature(reader_class(backend)).parameters.values())[4:]}
     assert kinds == {inspect.Parameter.KEYWORD_ONLY}
 
