@@ -212,9 +212,9 @@ static void *take_away(void *arg)
 	for (unsigned i = 0; !atomic_load(&t->stop); i++) {
 		if (i % 2)
 			madvise(t->base + i % 64 * page, t->size - 64 * page, MADV_DONTNEED);
-		else
-			mmap(t->base + HUGE, HUGE, i % 4 ? PROT_READ | PROT_WRITE : PROT_NONE,
-			     MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED, -1, 0);
+		else if (mmap(t->base + HUGE, HUGE, i % 4 ? PROT_READ | PROT_WRITE : PROT_NONE,
+			      MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED, -1, 0) == MAP_FAILED)
+			break;
 	}
 	return NULL;
 }

@@ -3,6 +3,7 @@
 #include "fixture.h"
 
 #include <errno.h>
+#include <inttypes.h>
 #include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -31,9 +32,10 @@ static uint64_t write_file(const char *name, unsigned salt, const char **path)
 	FILE *file;
 
 	for (size_t i = 0; i < TENSORS; i++) {
-		n += sprintf(json + n, "%s\"%s.t%zu\":{\"dtype\":\"U8\",\"shape\":[%llu],\"data_offsets\":[%llu,%llu]}",
-			     i ? "," : "", name, i, (unsigned long long)bytes_of(i), (unsigned long long)at,
-			     (unsigned long long)(at + bytes_of(i)));
+		n += sprintf(json + n,
+			     "%s\"%s.t%zu\":{\"dtype\":\"U8\",\"shape\":[%" PRIu64 "],\"data_offsets\":[%" PRIu64
+			     ",%" PRIu64 "]}",
+			     i ? "," : "", name, i, bytes_of(i), at, at + bytes_of(i));
 		at += bytes_of(i);
 	}
 	n += sprintf(json + n, "}");
