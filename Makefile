@@ -58,7 +58,7 @@ test: ctest $(VENV)/.package $(VENV)/.tested $(VENV)/.documented ## every test: 
 
 .PHONY: test-engines
 test-engines: $(VENV)/.package $(VENV)-engines/.package $(VENV)-engines-old/.package ## vLLM and SGLang, as published, load over a mount: two versions of each, without a GPU
-	@$(PY) -m pytest -q tests/engines
+	@$(PY) -m pytest -q --timeout 600 tests/engines
 
 # Older versions of fastsafetensors; that of requirements-test.txt is in `make test`.
 FASTSAFETENSORS := 0.3.3 0.4.0
@@ -194,8 +194,8 @@ $(VENV)/.package: $(VENV)/.ready $(PACKAGE_SOURCES)
 $(VENV)-engines/.ready $(VENV)-engines-old/.ready: $(VENV)-%/.ready: tests/engines/%.txt tests/engines/%-wheels.txt \
 		tests/engines/cpu_only.py
 	@rm -rf $(@D) && python3 -m venv $(@D)
-	$(QUIET) 'installing what the engines need into $(@D)' $(@D)/bin/pip install -q -r tests/engines/$*.txt
-	$(QUIET) 'installing the engines into $(@D)' $(@D)/bin/pip install -q --no-deps -r tests/engines/$*-wheels.txt
+	$(QUIET) 'installing what the engines need into $(@D)' $(@D)/bin/pip install -q --no-compile -r tests/engines/$*.txt
+	$(QUIET) 'installing the engines into $(@D)' $(@D)/bin/pip install -q --no-compile --no-deps -r tests/engines/$*-wheels.txt
 	$(QUIET) 'making up for the GPU' $(@D)/bin/python tests/engines/cpu_only.py
 	@touch $@
 

@@ -12,6 +12,7 @@ Shapes = Dict[str, Tuple[int, ...]]
 
 HIDDEN, HEADS, KV_HEADS, HEAD, VOCABULARY = 128, 8, 4, 16, 256
 LAYERS, EXPERTS, EXPERT_ROWS, DENSE_ROWS = 2, 16, 192, 256
+GROUP = 64
 
 _CONFIG: Dict[str, Any] = {
     "hidden_size": HIDDEN,
@@ -62,6 +63,29 @@ def write_qwen3_moe(folder: Path) -> None:
     )
 
 
+def write_awq(folder: Path) -> None:
+    """The dense one with its linear layers quantized: 4 bits, eight of them to an I32, F16 scales for each group."""
+    layers = []
+    for layer in range(LAYERS):
+        shapes = {**_attention(layer), **_mlp(f"model.layers.{layer}.mlp", DENSE_ROWS)}
+        layers.append({name: spec for plain, shape in shapes.items() for name, spec in _awq(plain, shape).items()})
+    quantization = {"quant_method": "awq", "bits": 4, "group_size": GROUP, "zero_point": True, "version": "gemm"}
+    config = {"architectures": ["LlamaForCausalLM"], "model_type": "llama", "mlp_bias": False}
+    _write(folder, layers, np.float16, **config, torch_dtype="float16", quantization_config=quantization)
+
+
+def _awq(name: str, shape: Tuple[int, ...]) -> Shapes:
+    if len(shape) == 1:
+        return {name: shape}
+    (rows, columns), layer = shape, name[: -len(".weight")]
+    groups = columns // GROUP
+    return {
+        f"{layer}.qweight": (columns, rows // 8),
+        f"{layer}.qzeros": (groups, rows // 8),
+        f"{layer}.scales": (groups, rows),
+    }
+
+
 def _attention(layer: int) -> Shapes:
     prefix = f"model.layers.{layer}"
     return {
@@ -82,7 +106,7 @@ def _mlp(prefix: str, rows: int) -> Shapes:
     }
 
 
-def _write(folder: Path, layers: List[Shapes], **config: Any) -> None:
+def _write(folder: Path, layers: List[Shapes], dtype: Any = np.float32, **config: Any) -> None:
     """One shard for each layer, one for the rest, and the index."""
     folder.mkdir(parents=True)
     rest: Shapes = {
@@ -94,8 +118,14 @@ def _write(folder: Path, layers: List[Shapes], **config: Any) -> None:
     shards, where = [rest, *layers], {}
     for number, shapes in enumerate(shards, 1):
         name = f"model-{number:05}-of-{len(shards):05}.safetensors"
-        tensors = {tensor: random.standard_normal(shape, np.float32) for tensor, shape in shapes.items()}
+        tensors = {tensor: _values(random, tensor, shape, dtype) for tensor, shape in shapes.items()}
         save_file(tensors, folder / name, {"format": "pt"})
         where.update(dict.fromkeys(shapes, name))
     (folder / "model.safetensors.index.json").write_text(json.dumps({"metadata": {}, "weight_map": where}))
     (folder / "config.json").write_text(json.dumps({**_CONFIG, **config}))
+
+
+def _values(random: np.random.Generator, name: str, shape: Tuple[int, ...], dtype: Any) -> Any:
+    if name.endswith((".qweight", ".qzeros")):
+        return random.integers(0, 1 << 31, shape, np.int32)
+    return random.standard_normal(shape, np.float32).astype(dtype)

@@ -15,7 +15,7 @@ import pytest
 HERE = Path(__file__).resolve().parent
 sys.path.insert(0, str(HERE.parent / "python"))
 
-from checkpoints import write_llama, write_qwen3_moe  # noqa: E402
+from checkpoints import write_awq, write_llama, write_qwen3_moe  # noqa: E402
 from support import ROOT, Mount, eventually, scratch_root  # noqa: E402
 
 #: What `make test-engines` has made.
@@ -46,6 +46,10 @@ class Engine:
             stdout=subprocess.PIPE,
             text=True,
         )
+
+    def __str__(self) -> str:
+        """For names of files: the kernel remembers those of the mount for a while after they are gone."""
+        return f"{self.name}-{self.environment}"
 
     @property
     def version(self) -> str:
@@ -104,9 +108,10 @@ def scratch() -> Iterator[Path]:
 
 @pytest.fixture(scope="session")
 def mount(scratch: Path) -> Iterator[Mount]:
-    """With a dense model and one with experts."""
+    """With a dense model, one with experts, and a quantized one."""
     write_llama(scratch / "backing" / "llama")
     write_qwen3_moe(scratch / "backing" / "moe")
+    write_awq(scratch / "backing" / "awq")
     served = Mount(scratch / "backing", scratch / "mnt")
     yield served
     served.stop()

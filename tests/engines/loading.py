@@ -2,7 +2,9 @@
 """What the cases of all engines have in common."""
 
 import hashlib
+import json
 import logging
+from pathlib import Path
 from typing import Any, Dict, List
 
 import torch
@@ -36,6 +38,11 @@ def digests(model: torch.nn.Module) -> Dict[str, str]:
 
 def digest(tensor: torch.Tensor) -> str:
     return hashlib.sha256(tensor.detach().contiguous().flatten().view(torch.uint8).numpy()).hexdigest()
+
+
+def dtype_of(model: str) -> str:
+    """As a checkpoint says: engines would rather have a smaller one."""
+    return str(json.loads((Path(model) / "config.json").read_text())["torch_dtype"])
 
 
 def show_logs() -> None:

@@ -10,7 +10,7 @@ sys.path.insert(0, str(Path(__file__).parent))
 from forked import serve  # noqa: I001 - it takes stdout away from those below
 
 import torch
-from loading import digest, digests, infos, show_logs, watch
+from loading import digest, digests, dtype_of, infos, show_logs, watch
 from sglang.srt.configs.device_config import DeviceConfig
 from sglang.srt.configs.load_config import LoadConfig
 from sglang.srt.configs.model_config import ModelConfig
@@ -42,8 +42,9 @@ def _plugins() -> None:
 def _engine(model: str, rank: int, ranks: int, store: str) -> ModelConfig:
     """A scheduler of SGLang on a CPU, as far as loading goes."""
     _plugins()
-    arguments = ServerArgs(model_path=model, device="cpu", skip_tokenizer_init=True, dtype="float32", tp_size=ranks)
-    model_config = ModelConfig(model_path=model, dtype="float32")
+    dtype = dtype_of(model)
+    arguments = ServerArgs(model_path=model, device="cpu", skip_tokenizer_init=True, dtype=dtype, tp_size=ranks)
+    model_config = ModelConfig(model_path=model, dtype=dtype)
     if publish is None:
         set_global_server_args_for_scheduler(arguments)
         initialize_moe_config(arguments)

@@ -31,13 +31,13 @@ def test_the_engine_finds_us_by_itself(engine: Engine) -> None:
     assert after == {"vllm": "ThreeFSModelLoader", "sglang": "DefaultModelLoader"}[engine.name]
 
 
-@pytest.mark.parametrize("model", ["llama", "moe"])
+@pytest.mark.parametrize("model", ["llama", "moe", "awq"])
 def test_a_model_of_the_engine_is_filled_as_ever(engine: Engine, mount: Mount, model: str) -> None:
     before = mount.stats()["bytes"]
     ours = engine.load(mount.path / model, environment={"FST3FS_REQUIRE": "usrbio"})
     (info,) = infos(ours)
     assert (info["transport"], info["bytes_posix"]) == ("usrbio", 0)
-    assert mount.stats()["bytes"] - before >= info["bytes_wanted"] > 1_000_000
+    assert mount.stats()["bytes"] - before >= info["bytes_wanted"] > 200_000
     assert digests(ours) == digests(engine.load(mount.backing / model, "auto"))
 
 
@@ -74,7 +74,7 @@ def test_ranks_that_read_alone(engine: Engine, mount: Mount, extra: Dict[str, An
 
 
 def test_a_shard_that_the_index_does_not_name(engine: Engine, mount: Mount) -> None:
-    model = mount.backing / "consolidated"
+    model = mount.backing / f"consolidated-{engine}"
     write_llama(model)
     shutil.copy(model / "model-00002-of-00003.safetensors", model / "extra.safetensors")
     assert "extra.safetensors" not in (ours := engine.load(mount.path / model.name)).log
@@ -84,7 +84,7 @@ def test_a_shard_that_the_index_does_not_name(engine: Engine, mount: Mount) -> N
 
 def test_one_name_in_two_files(engine: Engine, mount: Mount) -> None:
     """Without an index engines take each file as it comes."""
-    model = mount.backing / "twice"
+    model = mount.backing / f"twice-{engine}"
     write_llama(model)
     (model / "model.safetensors.index.json").unlink()
     shutil.copy(model / "model-00002-of-00003.safetensors", model / "model-00004-of-00003.safetensors")

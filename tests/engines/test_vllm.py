@@ -67,12 +67,12 @@ def test_shards_that_vllm_leaves_out(engine: Engine, mount: Mount, wishes: Dict[
 
 def test_missing_weights_are_noticed_as_ever(engine: Engine, mount: Mount) -> None:
     index = json.loads((mount.backing / "llama" / "model.safetensors.index.json").read_text())
-    lacking = mount.backing / "lacking"
+    lacking = mount.backing / f"lacking-{engine}"
     lacking.mkdir()
     for name in sorted({*index["weight_map"].values(), "config.json"})[:-1]:
         (lacking / name).symlink_to(mount.backing / "llama" / name)
     errors = [
-        engine.load(root / "lacking", load_format).error
+        engine.load(root / lacking.name, load_format).error
         for root, load_format in ((mount.path, "3fs"), (mount.backing, "auto"))
     ]
     assert "not initialized" in errors[0]

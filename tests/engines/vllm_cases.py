@@ -11,7 +11,7 @@ sys.path.insert(0, str(Path(__file__).parent))
 from forked import serve  # noqa: I001 - it takes stdout away from those below
 
 import torch
-from loading import digest, digests, infos, show_logs, watch
+from loading import digest, digests, dtype_of, infos, show_logs, watch
 from vllm.config import DeviceConfig, ModelConfig, ParallelConfig, VllmConfig, set_current_vllm_config
 from vllm.config.load import LoadConfig
 from vllm.distributed import ensure_model_parallel_initialized, init_distributed_environment
@@ -31,7 +31,9 @@ def load_config(load_format: str, extra: Extra) -> LoadConfig:
 def _plugins() -> None:
     """As in each process of vLLM, whose logger is the one that is shown."""
     show_logs()
-    logging.getLogger("vllm").propagate = True
+    logger = logging.getLogger("vllm")
+    logger.handlers.clear()  # some versions set theirs when they are imported, and each line is to be there once
+    logger.propagate = True
     load_general_plugins()
     watch()
 
@@ -41,7 +43,7 @@ def _engine(model: str, load: LoadConfig, rank: int, ranks: int, store: str, **p
     """A worker of vLLM on a CPU, as far as loading goes; its ranks share each tensor."""
     _plugins()
     model_config = ModelConfig(
-        model=model, tokenizer=model, skip_tokenizer_init=True, dtype="float32", enforce_eager=True
+        model=model, tokenizer=model, skip_tokenizer_init=True, dtype=dtype_of(model), enforce_eager=True
     )
     parallel_config = ParallelConfig(tensor_parallel_size=ranks, **parallel)
     config = VllmConfig(
@@ -58,7 +60,7 @@ def _engine(model: str, load: LoadConfig, rank: int, ranks: int, store: str, **p
 
 def _fill(config: VllmConfig) -> Tuple[Any, torch.nn.Module]:
     """A model class of vLLM's, filled by the loader that vLLM gives."""
-    with set_default_torch_dtype(torch.float32):
+    with set_default_torch_dtype(config.model_config.dtype):
         model = initialize_model(vllm_config=config, model_config=config.model_config)
     loader = get_model_loader(config.load_config)
     loader.load_weights(model, config.model_config)
