@@ -21,7 +21,6 @@ from serve import MIB, generate
 from support import ROOT, Mount, eventually
 from sweep import Sweep
 from team import SampleError, Team, run_sample
-from test_gpu_fake import fake_cuda  # noqa: F401 (a fixture)
 from ways import Reading, Way, backend
 from worker import Job, Ready, measure
 
