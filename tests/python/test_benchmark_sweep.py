@@ -246,7 +246,7 @@ def test_bytes_go_to_a_gpu_when_there_is_one(
     scratch: Path,
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
-    fake_cuda: str,  # noqa: F811 (a fixture)
+    fake_cuda: str,
 ) -> None:
     generate(str(scratch), 2, MIB)
     monkeypatch.setenv("LD_LIBRARY_PATH", os.path.dirname(fake_cuda))
