@@ -127,6 +127,11 @@ valgrind: build/build.ninja ## C tests under valgrind
 	@hack/need valgrind
 	$(QUIET) 'C tests under valgrind' $(MESON) test -C build --print-errorlogs --timeout-multiplier 20 --wrap '$(VALGRIND)'
 
+.PHONY: model
+model: $(VENV)/.ready ## search the models of the protocols exhaustively, and find the faults put into them (docs/proofs.md)
+	@hack/need model
+	@$(PY) tests/models/run.py $(MODELS)
+
 .PHONY: wheel
 wheel: $(VENV)/.ready ## sdist and an audited wheel for every Python and most Linuxes, into dist/
 	@rm -rf dist build-dist && mkdir build-dist

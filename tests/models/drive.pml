@@ -45,9 +45,14 @@
  * run calls + PAUSED_DESPITE_DRIVER: paused
  * run calls + ENTERS_DESPITE_RELEASE: paused
  * run interrupts + NO_NUDGE_ON_INTERRUPT: wake-up
+ * run interrupts + INTERRUPTS_WHAT_ENDED: once
  * run interrupts + ENDS_IN_FLIGHT: rule
  * run background + SET_UP_LATE: gone
  */
+
+/* An assertion by its name, which the search prints. */
+#define CLAIM(name, condition) assert((condition) || claim_##name)
+hidden byte claim_gone, claim_once, claim_rule, claim_paused;
 
 #define CALLS 3
 #define BIT(c) (1 << (c))
@@ -135,7 +140,8 @@ inline unlink_waiting(c)
 /* finish_call */
 inline finish(c)
 {
-	assert(set_up[c] && !done[c]); /* gone, once */
+	CLAIM(gone, set_up[c]);
+	CLAIM(once, !done[c]);
 	served = served & ~BIT(c);
 	unlink_waiting(c);
 	done[c] = 1;
@@ -145,7 +151,7 @@ inline finish(c)
 /* fst3fs_call_fail: what is not in flight ends now. An opening that is under way is forgotten. */
 inline fail(c)
 {
-	assert(set_up[c]); /* gone */
+	CLAIM(gone, set_up[c]);
 	unopened[c] = 0;
 	opening[c] = 0;
 	want[c] = 0;
@@ -153,7 +159,11 @@ inline fail(c)
 #ifdef ENDS_IN_FLIGHT
 	:: !done[c] -> finish(c)
 #else
+#ifdef INTERRUPTS_WHAT_ENDED
+	:: LEFT(c) == 0 -> finish(c)
+#else
 	:: !done[c] && LEFT(c) == 0 -> finish(c)
+#endif
 #endif
 	:: else
 	fi
@@ -218,7 +228,7 @@ inline collect()
 	:: c < CALLS ->
 		if
 		:: landed[c] > 0 ->
-			assert(IS_SERVED(c)); /* rule */
+			CLAIM(rule, IS_SERVED(c));
 			free_slots = free_slots + landed[c];
 			landed[c] = 0;
 			moved = 1;
@@ -267,7 +277,7 @@ inline engine_run(me)
 #ifdef SET_UP_LATE
 	set_up[me] = 1;
 #else
-	assert(set_up[me]); /* gone */
+	CLAIM(gone, set_up[me]);
 #endif
 enter:	atomic {
 		if
@@ -302,6 +312,11 @@ loop:	atomic {
 	:: atomic { asleep[me] && MAY_INTERRUPT(me) -> asleep[me] = 0 }
 		atomic {
 			if
+#ifdef INTERRUPTS_WHAT_ENDED
+			:: true ->
+				interrupt(me);
+				nudge()
+#endif
 			:: !done[me] ->
 				interrupt(me);
 #ifndef NO_NUDGE_ON_INTERRUPT
@@ -321,7 +336,7 @@ drive:	atomic {
 	}
 	/* ensure_session, without the lock while it is made. */
 	if
-	:: atomic { assert(!session); /* gone */ session = 1; posted = 0; free_slots = SLOTS; goto drive }
+	:: atomic { CLAIM(gone, !session); session = 1; posted = 0; free_slots = SLOTS; goto drive }
 	:: atomic { fail(me); do :: nwaiting > 0 -> c = waiting[0]; fail(c) :: else -> break od; c = 0; goto drive }
 	fi;
 step:	atomic {
@@ -382,7 +397,7 @@ end:	do
 /* publish: a file is open and has pieces to be read, or the range ends here: nothing to read, or an error. */
 inline publish(c)
 {
-	assert(IS_SERVED(c) && session); /* gone */
+	CLAIM(gone, IS_SERVED(c) && session);
 	opening[c]--;
 	if
 	:: want[c] = want[c] + PIECES
@@ -422,11 +437,11 @@ check:	atomic {
 		:: driving || served || nwaiting -> idle_asleep[me] = 1; goto doze
 #endif
 		:: else -> 
-			assert(!driver_asleep && flight[0] + landed[0] + flight[1] + landed[1] + flight[2] + landed[2] == 0); /* gone */
+			CLAIM(gone, !driver_asleep && flight[0] + landed[0] + flight[1] + landed[1] + flight[2] + landed[2] == 0);
 			session = 0
 		fi
 	}
-	atomic { assert(!driving && !served && !nwaiting); goto resume } /* paused */
+	atomic { CLAIM(paused, !driving && !served && !nwaiting); goto resume }
 doze:	if
 	:: !idle_asleep[me] -> goto check
 	:: impatient -> goto resume
@@ -449,7 +464,7 @@ inline feed()
 	:: !done[0] && !interrupted[0] ->
 		unopened[0] = unopened[0] + fresh;
 		fresh = 0;
-		assert(set_up[0]); /* gone */
+		CLAIM(gone, set_up[0]);
 		nudge()
 	:: else
 	fi

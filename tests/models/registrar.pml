@@ -30,6 +30,7 @@
  * ends links + LOOKS_FOR_EVER: ends
  * run links + NO_SIGNAL: wake-up
  * run links + NO_SIGNAL_ON_CLOSE: wake-up
+ * run links + CALLER_FREES_TOO: once
  * run links + BEGUN_IS_FREED: gone
  * run links + NOT_HELD_BY_THREAD: gone
  * run links + STILL_NOTIFIED: gone
@@ -38,6 +39,10 @@
  * run links + TASK_IS_DROPPED: left
  * run links + POST_IGNORES_END: left
  */
+
+/* An assertion by its name, which the search prints. */
+#define CLAIM(name, condition) assert((condition) || claim_##name)
+hidden byte claim_gone, claim_once, claim_left;
 
 /* Commands: one opens the directory, LINKS register a buffer or a ring, and one runs a task. Each is one allocation, which
  * lives on as the registration. */
@@ -71,18 +76,18 @@ bit impatient = 1;	 /* waits may time out, but need not */
 
 inline use(cmd)
 {
-	assert(refs > 0 && !freed[cmd]) /* gone */
+	CLAIM(gone, refs > 0 && !freed[cmd])
 }
 
 inline release(cmd)
 {
-	assert(!freed[cmd]); /* once */
+	CLAIM(once, !freed[cmd]);
 	freed[cmd] = 1
 }
 
 inline enqueue(cmd)
 {
-	assert(state[cmd] != QUEUED && state[cmd] != RUNNING); /* once */
+	CLAIM(once, state[cmd] != QUEUED && state[cmd] != RUNNING);
 	state[cmd] = QUEUED;
 	wanted[cmd] = op[cmd] == LINK || op[cmd] == RUN;
 	queue[queued] = cmd;
@@ -125,9 +130,9 @@ end_hangs:	false
 		:: op[cmd] == LINK -> registered[cmd] = 1; ok[cmd] = 1
 		:: op[cmd] == UNLINK -> registered[cmd] = 0; ok[cmd] = 1
 		:: op[cmd] == UNLINK -> unlink_failed[cmd] = 1; ok[cmd] = 0
-		:: op[cmd] == RUN -> assert(!task_ended); registered[cmd] = 1; ok[cmd] = 1 /* gone */
-		:: op[cmd] == RUN -> assert(!task_ended); registered[cmd] = 1; ok[cmd] = 0 /* gone */
-		:: op[cmd] == END -> assert(!task_ended); registered[cmd] = 0; task_ended = 1; ok[cmd] = 1 /* once */
+		:: op[cmd] == RUN -> CLAIM(gone, !task_ended); registered[cmd] = 1; ok[cmd] = 1
+		:: op[cmd] == RUN -> CLAIM(gone, !task_ended); registered[cmd] = 1; ok[cmd] = 0
+		:: op[cmd] == END -> CLAIM(once, !task_ended); registered[cmd] = 0; task_ended = 1; ok[cmd] = 1
 		:: op[cmd] == OPEN || op[cmd] == LINK -> ok[cmd] = 0
 		fi
 	}
@@ -156,7 +161,7 @@ inline end()
 {
 	do
 	:: j < CMDS ->
-		assert(!registered[j] || wanted[j] || unlink_failed[j]); /* left */
+		CLAIM(left, !registered[j] || wanted[j] || unlink_failed[j]);
 		registered[j] = 0;
 		j++
 	:: else -> break
@@ -171,7 +176,7 @@ proctype Thread()
 	byte cmd, j;
 
 next:	atomic {
-		assert(refs > 0); /* gone */
+		CLAIM(gone, refs > 0);
 		if
 #ifdef ENDS_WITH_A_QUEUE
 		:: closing -> end(); goto last
@@ -193,17 +198,17 @@ work:	perform(cmd);
 	atomic { finish(cmd); cmd = 0; goto next }
 looks:	/* look: the daemon is there, or gone. */
 	atomic {
-		assert(refs > 0); /* gone */
+		CLAIM(gone, refs > 0);
 #ifndef LOOKS_FOR_EVER
 		look = 0;
 #endif
 		if
 		:: true
-		:: notify -> assert(semaphore[notify]) /* gone */
+		:: notify -> CLAIM(gone, semaphore[notify])
 		fi;
 		goto next
 	}
-last:	atomic { assert(refs > 0); /* gone */ refs-- }
+last:	atomic { CLAIM(gone, refs > 0); refs-- }
 }
 
 /* ------------------------------------------------------------------ those who call */
@@ -238,7 +243,7 @@ inline call(cmd)
 	atomic {
 		got = 0;
 		given = 0;
-		assert(refs > 0); /* gone */
+		CLAIM(gone, refs > 0);
 		if
 		:: !closing -> enqueue(cmd)
 		:: else -> refused = 1 /* -ENOTCONN */
@@ -256,7 +261,7 @@ inline call(cmd)
 inline post(cmd)
 {
 	atomic {
-		assert(refs > 0); /* gone */
+		CLAIM(gone, refs > 0);
 		orphan[cmd] = 1;
 #ifdef POST_IGNORES_END
 		enqueue(cmd)
@@ -278,7 +283,11 @@ proctype Holder(byte cmd)
 	semaphore[cmd] = 1;
 	call(cmd);
 	if
+#ifdef CALLER_FREES_TOO
+	:: given -> atomic { release(cmd) }
+#else
 	:: given
+#endif
 	:: !given && !got -> atomic { release(cmd) }
 	:: else ->
 		if
@@ -307,7 +316,7 @@ proctype Holder(byte cmd)
 			fi
 		fi
 	fi;
-	atomic { semaphore[cmd] = 0; assert(refs > 0); /* gone */ refs-- }
+	atomic { semaphore[cmd] = 0; CLAIM(gone, refs > 0); refs-- }
 }
 
 /* usrbio_client_run, usrbio_client_end: of one who closes the client after that. */
@@ -367,7 +376,7 @@ proctype Owner()
 	:: ended
 	:: impatient || hung
 	fi;
-	atomic { assert(refs > 0); /* gone */ refs-- }
+	atomic { CLAIM(gone, refs > 0); refs-- }
 }
 
 proctype Patience()
@@ -384,9 +393,9 @@ end_hangs:
 	_nr_pr == 1;
 	atomic {
 		/* Everybody has ended, and so the thread. */
-		assert(ended && refs == 0 && task_ended && !dir_open); /* left */
+		CLAIM(left, ended && refs == 0 && task_ended && !dir_open);
 		do
-		:: i < CMDS -> assert(freed[i] && !registered[i]); i++ /* left */
+		:: i < CMDS -> CLAIM(left, freed[i] && !registered[i]); i++
 		:: else -> break
 		od
 	}

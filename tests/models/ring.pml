@@ -13,14 +13,14 @@
  *   ends      No run goes on for ever.
  *
  * Memory order: that of Arm. The memory is one (Arm is multi-copy atomic), but a thread's accesses reach it in any order
- * that the architecture allows: a load-acquire before all that follow it; a store-release after all that precede it; a
- * load-acquire after the store-releases that precede it; a store after the loads that its address, its value, or whether
+ * that the architecture allows: a load-acquire before all that follow it; a store-release after all that precede it; where
+ * both are sequentially consistent accesses, a load-acquire after the store-releases that precede it; a store after the loads that its address, its value, or whether
  * it is executed depend on; accesses of one place in their order; all else as it comes. With ORDER, each loop over
  * `pending` is such a stretch: its accesses happen in every order that is left. Stretches do not overlap, for each begins with a
- * load-acquire and the one before it ends with a store-release; what may nevertheless float out of its own, the reads of
- * later completions, does (`early`). No place that the other side writes is read by the side that wrote it, so that nothing is
- * forwarded out of a store buffer. Sequentially consistent accesses are acquires and releases on Arm, by the same
- * instructions. The fields of a struct are one access, since nothing orders them among themselves. Without ORDER what
+ * load-acquire and the one before it ends with a store-release; what may nevertheless float out of its own does: the reads of
+ * later completions (`early`), and the store to `freed`, which alone is not sequentially consistent there (`late`; x86 does
+ * that, too). No place that the other side writes is read by the side that wrote it, so that nothing is
+ * forwarded out of a store buffer. The fields of a struct are one access, since nothing orders them among themselves. Without ORDER what
  * one thread does to the ring in one call happens at once, and waking up is what is looked at.
  *
  * The daemon works on a ring under the ring's lock, so that all its threads are one process here, which does their critical
@@ -63,6 +63,10 @@
  * run engine + D_DRAINS_AFTER_SCAN: wake-up
  * run engine-late + NO_RETRY: wake-up
  */
+
+/* An assertion by its name, which the search prints. */
+#define CLAIM(name, condition) assert((condition) || claim_##name)
+hidden byte claim_slot, claim_once, claim_counted, claim_overrun, claim_whole;
 
 #define NEXT(i) (((i) + 1) % SLOTS)
 #define DISTANCE(from, to) (((to) + SLOTS - (from)) % SLOTS)
@@ -154,7 +158,7 @@ inline prep(id)
 		:: seen == taken
 		:: else ->
 			atomic {
-				assert(under[i] == 0); /* slot */
+				CLAIM(slot, under[i] == 0);
 				under[i] = id;
 				pending = TAKEN | RECORD | ARG | SQE | HEAD
 			}
@@ -188,18 +192,29 @@ inline store_taken()
 	do
 	:: atomic { pending & RECORD -> result = record[index]; record[index] = 0; pending = pending & ~RECORD }
 	:: atomic { MAY_PLACE(pending) -> cqe_tail = NEXT(c_cqe_tail); pending = pending & ~PLACE }
-	:: atomic { pending & LIST -> free_slots[freed % SLOTS] = index; pending = pending & ~LIST }
+	:: atomic { pending & LIST -> free_slots[c_freed % SLOTS] = index; pending = pending & ~LIST }
 	:: atomic { MAY_FREE(pending) -> under[index] = 0; freed++; pending = pending & ~FREED }
+	:: atomic { pending == FREED -> late = 1; late_index = index; pending = 0 }
 	:: pending == 0 -> break
-	od
+	od;
+	c_freed++
 }
 #else
 inline store_taken()
 {
 	d_step { result = record[index]; record[index] = 0; cqe_tail = NEXT(c_cqe_tail) }
-	d_step { free_slots[freed % SLOTS] = index; under[index] = 0; freed++; pending = 0 }
+	d_step { free_slots[c_freed % SLOTS] = index; under[index] = 0; c_freed++; freed = c_freed; pending = 0 }
 }
 #endif
+
+/* The store to `freed` that loads have overtaken; before the next store it has happened. */
+inline store_late()
+{
+	if
+	:: late -> atomic { under[late_index] = 0; freed++; late = 0; late_index = 0 }
+	:: else
+	fi
+}
 
 /* usrbio_ring_reap, two completions at a time: `n` of them. The second may be read as soon as `head` is known, before the
  * stores for the first. */
@@ -230,14 +245,15 @@ inline reap()
 #endif
 		:: true
 		fi;
+		store_late();
 		atomic {
-			assert(record[index]); /* once: busy, a load-acquire; else -EPROTO */
+			CLAIM(once, record[index]); /* busy, a load-acquire; else -EPROTO */
 			pending = RECORD | PLACE | LIST | FREED
 		}
 		store_taken();
 		atomic {
 			c_cqe_tail = NEXT(c_cqe_tail);
-			assert(result == data && !reaped[result]); /* once */
+			CLAIM(once, result == data && !reaped[result]);
 			reaped[result] = 1;
 			reaped_count++;
 			n++;
@@ -248,8 +264,8 @@ inline reap()
 
 #define PREPARES byte c_sqe_head, tail, seen, i, issued; bit got, queued
 #define REAPS \
-	byte c_cqe_tail, head, index, data, early_index, early_data, n, result, reaped_count; \
-	bit early, reaped[REQUESTS + 1]
+	byte c_freed = SLOTS - 1, c_cqe_tail, head, index, data, early_index, early_data, late_index, n, result, reaped_count; \
+	bit early, late, reaped[REQUESTS + 1]
 
 #ifdef ENGINE
 
@@ -339,8 +355,8 @@ proctype Reaper()
 		reap();
 		if
 		:: n > 0 ->
-			left = taken + (SLOTS - 1) - freed; /* usrbio_ring_outstanding */
-			assert(left >= DISTANCE(c_cqe_tail, head)); /* counted */
+			left = taken + (SLOTS - 1) - c_freed; /* usrbio_ring_outstanding */
+			CLAIM(counted, left >= DISTANCE(c_cqe_tail, head));
 #ifndef ORDER
 			if
 			:: left > 0 && left + n > (SLOTS - 1) / 2 -> submitted = 1 /* may_be_held_back */
@@ -349,7 +365,8 @@ proctype Reaper()
 #endif
 			left = 0
 #ifdef ORDER
-		:: else
+		:: n == 0 -> store_late()
+		:: n == 0
 #else
 		:: else -> atomic { completed -> completed = 0 }
 #endif
@@ -382,7 +399,7 @@ inline form()
 		queued = DISTANCE(next_sqe, head);
 		room = SLOTS - 1 - running - DISTANCE(tail, d_cqe_head);
 #ifndef LATE
-		assert(queued <= room); /* overrun */
+		CLAIM(overrun, queued <= room);
 #endif
 		room = (queued < room -> queued : room); /* batch_next */
 		n = (room <= 0 -> 0 : (IO_DEPTH == 1 -> 1 : room));
@@ -396,15 +413,15 @@ inline form()
 		atomic {
 			job_index[next_sqe] = early_index;
 			job_data[next_sqe] = early_data;
-			assert(early_arg == d_taken + 1) /* whole */
+			CLAIM(whole, early_arg == d_taken + 1)
 		}
 #else
 		atomic { job_index[next_sqe] = sqe_index[next_sqe]; job_data[next_sqe] = sqe_data[next_sqe] }
-		assert(arg[job_index[next_sqe]] == d_taken + 1); /* whole */
+		CLAIM(whole, arg[job_index[next_sqe]] == d_taken + 1);
 #endif
 		d_step {
 			d_taken++;
-			assert(job_data[next_sqe] == d_taken); /* whole */
+			CLAIM(whole, job_data[next_sqe] == d_taken);
 			next_sqe = NEXT(next_sqe);
 			k++
 		}
@@ -412,7 +429,7 @@ inline form()
 	atomic {
 		running = running + n;
 		if
-		:: n > 0 -> assert(job[first] == NONE); /* once */
+		:: n > 0 -> CLAIM(once, job[first] == NONE);
 			job[first] = FORMED; job_count[first] = n
 		:: else
 		fi;

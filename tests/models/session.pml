@@ -29,12 +29,13 @@
  *   WORK           [src/io/io_posix.c: job_run, posix_close] [src/dev/cuda_notice.c: fst3fs_cuda_notice_run]
  *   OPEN           [src/reader/engine/open_ahead.c: open_run, publish] [src/reader/engine/offload.c: offload_main, wait_for]
  *                  [src/reader/engine/renew.c: make, unmake]
- *   put_memory     [src/reader/session/area.h: fst3fs_area_put] [src/reader/api/memory.c: memory_free]
+ *   put_memory     [src/reader/session/area.h: fst3fs_area_put] [src/reader/api/memory_area.c: area_free]
  *
  * run calls: CALLS=2
  * ends calls: CALLS=1
  * ends calls + TIMES_OUT_IN_VAIN: ends
  * run calls + MAIN_ALONE BUFFER_IS_KEPT: slot
+ * run calls + RELEASED_AND_KEPT: once
  * run calls + NOT_LOST: area
  * run calls + NOT_HELD: gone
  * run calls + UNMAPPED_BEFORE_THREADS: gone
@@ -45,6 +46,10 @@
  * run calls + NOT_UNDONE: left
  * run calls + GIVES_UP_WITH_A_CALL: call
  */
+
+/* An assertion by its name, which the search prints. */
+#define CLAIM(name, condition) assert((condition) || claim_##name)
+hidden byte claim_gone, claim_once, claim_ends, claim_left, claim_slot, claim_area, claim_call;
 
 #define SLOTS 2
 #define PIECES(n) ((n) == 1 -> 2 : 1)
@@ -96,14 +101,14 @@ byte ending[GENS + 1];	/* the thread that frees session g (free_later) */
 /* fst3fs_engine_unref */
 inline unref()
 {
-	assert(reader_refs > 0); /* gone */
+	CLAIM(gone, reader_refs > 0);
 	reader_refs--
 }
 
-/* fst3fs_area_put, memory_free */
+/* fst3fs_area_put, area_free */
 inline put_memory()
 {
-	assert(memory_refs > 0); /* gone */
+	CLAIM(gone, memory_refs > 0);
 	memory_refs--;
 	if
 	:: memory_refs == 0 -> unref()
@@ -116,7 +121,7 @@ inline put_memory()
 /* free_parts, once the threads of the operating system's transport have ended. */
 inline parts(g)
 {
-	assert(THREADS(g) == 0); /* gone */
+	CLAIM(gone, THREADS(g) == 0);
 #ifdef UNMAPPED_UNDER_COPIES
 	mapped[g] = 0;
 #else
@@ -133,7 +138,7 @@ inline parts(g)
 	:: held[SLOT(g, 1)] -> held[SLOT(g, 1)] = 0; put_memory()
 	:: else
 	fi;
-	assert(alive[g] && !freed[g]); /* once */
+	CLAIM(once, alive[g] && !freed[g]);
 	alive[g] = 0;
 	freed[g] = 1
 }
@@ -194,20 +199,20 @@ inline begin(work)
 
 inline write_bytes(s)
 {
-	assert(slot[s] == DIRECT || mapped[GEN(s)]);  /* gone */
-	assert(slot[s] != DIRECT || memory_refs > 0) /* gone */
+	CLAIM(gone, slot[s] == DIRECT || mapped[GEN(s)]);
+	CLAIM(gone, slot[s] != DIRECT || memory_refs > 0)
 }
 
 inline copy_bytes(s)
 {
-	assert(mapped[GEN(s)]); /* gone */
+	CLAIM(gone, mapped[GEN(s)]);
 	copied[s] = 1
 }
 
 /* The request and the waker are used. */
 inline hand_over(s)
 {
-	assert(alive[GEN(s)]); /* gone */
+	CLAIM(gone, alive[GEN(s)]);
 	landed[s] = 1;
 	with_thread[s] = 0
 }
@@ -232,7 +237,7 @@ inline hand_over(s)
 
 inline published(n)
 {
-	assert(in_call && session > 0); /* gone */
+	CLAIM(gone, in_call && session > 0);
 	opening = 0;
 	opener[n] = 0;
 	unref()
@@ -260,7 +265,7 @@ inline undo()
 
 inline notify(g)
 {
-	assert(!device_open[g] || alive[g]); /* gone */
+	CLAIM(gone, !device_open[g] || alive[g]);
 	notice[g] = 0
 }
 
@@ -285,14 +290,14 @@ proctype Others()
 	:: timeout -> break /* nothing moves any more */
 	od;
 	atomic {
-		assert(over); /* ends */
+		CLAIM(ends, over);
 		do
 		:: gens > 0 ->
-			assert((freed[gens] && mapped[gens] == stays[gens]) || THREADS(gens) > 0); /* left */
+			CLAIM(left, (freed[gens] && mapped[gens] == stays[gens]) || THREADS(gens) > 0);
 			gens--
 		:: else -> break
 		od;
-		assert(hung || (memory_refs == 0 && reader_refs == 0)) /* left */
+		CLAIM(left, hung || (memory_refs == 0 && reader_refs == 0))
 	}
 }
 
@@ -348,7 +353,7 @@ inline start(s)
 {
 	if
 	:: want > 0 && slot[s] == FREE ->
-		assert(!with_daemon[s] && !with_thread[s] && !with_device[s]); /* slot */
+		CLAIM(slot, !with_daemon[s] && !with_thread[s] && !with_device[s]);
 		want--;
 		busy++;
 		moved = 1;
@@ -357,7 +362,7 @@ inline start(s)
 #ifndef MAIN_ALONE
 		:: slot[s] = POSIX; begin(with_thread[s])
 		:: has_memory && !lost ->
-			assert(writers == 0); /* area: nobody may still write into it */
+			CLAIM(area, writers == 0); /* nobody may still write into it */
 			slot[s] = DIRECT;
 			begin(with_thread[s])
 #endif
@@ -413,7 +418,7 @@ inline give_up()
 		disown(SLOT(g, 0));
 		disown(SLOT(g, 1));
 #ifdef GIVES_UP_WITH_A_CALL
-		assert(in_call); /* call */
+		CLAIM(call, in_call);
 #endif
 		fail_call();
 		session = 0
@@ -496,8 +501,10 @@ inline release_session()
 	:: session > 0 ->
 		atomic {
 			g = session;
-			assert(slot[SLOT(g, 0)] == FREE && slot[SLOT(g, 1)] == FREE); /* slot */
+			CLAIM(slot, slot[SLOT(g, 0)] == FREE && slot[SLOT(g, 1)] == FREE);
+#ifndef RELEASED_AND_KEPT
 			session = 0
+#endif
 		}
 		free_session(g);
 		g = 0
