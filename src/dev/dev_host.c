@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Host memory: memcpy, on the engine's thread and, when pieces land faster than it can copy, on helpers beside it.
+ * Host memory: memcpy, on helpers. The engine's thread has the reader's lock, which whoever takes tensors or adds
+ * ranges meanwhile waits for, so that it copies only what is done sooner than handed over.
  */
 #include <errno.h>
 #include <pthread.h>
@@ -11,14 +12,15 @@
 #include "dev.h"
 #include "pool.h"
 
+/* Bytes that are copied in some ten microseconds. */
+#define SMALL (64ul << 10)
+
 struct dev_host {
 	struct fst3fs_dev dev;
-	struct fst3fs_pool *helpers;
-	int max_helpers;
+	struct fst3fs_pool *helpers; /* NULL: there is one processor */
 	struct fst3fs_waker *waker;
 	struct fst3fs_populator *populator;
 	pthread_mutex_t lock;
-	int busy; /* copies that helpers have and have not finished */
 	struct fst3fs_dev_copy *done;
 };
 
@@ -57,7 +59,6 @@ static void job_run(struct fst3fs_task *task)
 	copy_bytes(host, copy);
 	pthread_mutex_lock(&host->lock);
 	push_done(host, copy);
-	host->busy--;
 	/* Inside the lock: once this copy has been reaped the device may be closed. */
 	fst3fs_waker_post(host->waker);
 	pthread_mutex_unlock(&host->lock);
@@ -89,12 +90,10 @@ static int host_open(int ordinal, const struct fst3fs_dev_config *config, struct
 	struct dev_host *host = calloc(1, sizeof(*host));
 	long cpus = sysconf(_SC_NPROCESSORS_ONLN);
 
-	/* One thread copies a few GB/s; half of the processors, eight at most, exceed any link there is. */
-	if (host) {
-		host->max_helpers = cpus >= 16 ? 8 : cpus >= 2 ? (int)(cpus / 2) : 0;
-		host->helpers = fst3fs_pool_new("fst3fs-copy", host->max_helpers);
-	}
-	if (!host || !host->helpers) {
+	/* One thread copies a few GB/s; half of the processors and one more, nine at most, exceed any link there is. */
+	if (host && cpus >= 2)
+		host->helpers = fst3fs_pool_new("fst3fs-copy", cpus >= 16 ? 9 : (int)(cpus / 2) + 1);
+	if (!host || (cpus >= 2 && !host->helpers)) {
 		free(host);
 		return fst3fs_err_set(err, -ENOMEM, "no memory for a device");
 	}
@@ -106,28 +105,26 @@ static int host_open(int ordinal, const struct fst3fs_dev_config *config, struct
 	return 0;
 }
 
-/* Gives the copy to a helper when one is idle; false when none is to be had. */
+static bool is_small(const struct fst3fs_dev_copy *copy)
+{
+	size_t n = 0;
+
+	for (size_t i = 0; i < copy->nparts && n < SMALL; i++)
+		n += copy->parts[i].length;
+	return n < SMALL;
+}
+
+/* Gives the copy to a helper; false when none is to be had. */
 static bool delegate(struct dev_host *host, struct fst3fs_dev_copy *copy)
 {
-	struct job *job;
-	bool idle;
+	struct job *job = host->helpers ? malloc(sizeof(*job)) : NULL;
 
-	pthread_mutex_lock(&host->lock);
-	idle = host->busy < host->max_helpers;
-	host->busy += idle;
-	pthread_mutex_unlock(&host->lock);
-	if (!idle)
+	if (!job)
 		return false;
-	job = malloc(sizeof(*job));
-	if (job) {
-		*job = (struct job){.task.run = job_run, .host = host, .copy = copy};
-		if (fst3fs_pool_run(host->helpers, &job->task) == 0)
-			return true;
-		free(job);
-	}
-	pthread_mutex_lock(&host->lock);
-	host->busy--;
-	pthread_mutex_unlock(&host->lock);
+	*job = (struct job){.task.run = job_run, .host = host, .copy = copy};
+	if (fst3fs_pool_run(host->helpers, &job->task) == 0)
+		return true;
+	free(job);
 	return false;
 }
 
@@ -136,7 +133,7 @@ static int host_copy(struct fst3fs_dev *dev, struct fst3fs_dev_copy *copy, bool 
 	struct dev_host *host = (struct dev_host *)dev;
 
 	(void)err;
-	if (!wait && delegate(host, copy))
+	if (!wait && !is_small(copy) && delegate(host, copy))
 		return 0;
 	copy_bytes(host, copy);
 	pthread_mutex_lock(&host->lock);
