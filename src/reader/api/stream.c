@@ -8,6 +8,9 @@
 #include "stream_i.h"
 
 #define AHEAD_DEFAULT (512ull << 20)
+/* How far ahead the first tensor allows, and each one more: enough for the reading never to wait for addresses, and the
+ * first tensor does not wait until all memory that may lie ahead was made. */
+#define AHEAD_STEP (2 * FST3FS_RUN_MAX)
 
 void fst3fs_stream_options_init(struct fst3fs_stream_options *o)
 {
@@ -82,11 +85,16 @@ static bool can_complete_next(const struct fst3fs_stream *s)
 	return s->taken < s->given && s->runs_needed[s->taken] <= added;
 }
 
+static uint64_t ahead(const struct fst3fs_stream *s)
+{
+	return s->taken + 1 < s->ahead / AHEAD_STEP ? (s->taken + 1) * AHEAD_STEP : s->ahead;
+}
+
 bool fst3fs_stream_wants(struct fst3fs_stream *s, size_t *tensor)
 {
 	if (s->given == s->selection.count)
 		return false;
-	if (s->under_way + bytes_of(s, s->given) > s->ahead && can_complete_next(s))
+	if (s->under_way + bytes_of(s, s->given) > ahead(s) && can_complete_next(s))
 		return false;
 	*tensor = s->selection.order[s->given];
 	return true;
