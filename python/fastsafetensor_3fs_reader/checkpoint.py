@@ -5,7 +5,7 @@ import difflib
 import fnmatch
 import os
 import re
-from typing import Callable, Dict, Iterable, List, NamedTuple, Optional, Sequence, Tuple, Union
+from typing import Callable, Dict, Iterable, List, NamedTuple, Optional, Sequence, Tuple, Union, overload
 
 from . import _core
 from .interface import PathType
@@ -13,6 +13,30 @@ from .interface import PathType
 #: Patterns, or a function of a tensor's name.
 TensorFilter = Union[str, Sequence[str], Callable[[str], bool]]
 Files = Union[PathType, Sequence[PathType]]
+
+#: The format's dtypes, as PyTorch calls them, and NumPy or ml_dtypes where they have them.
+DTYPES = {
+    "BOOL": "bool",
+    "U8": "uint8",
+    "I8": "int8",
+    "F8_E5M2": "float8_e5m2",
+    "F8_E4M3": "float8_e4m3fn",
+    "F8_E8M0": "float8_e8m0fnu",
+    "F8_E4M3FNUZ": "float8_e4m3fnuz",
+    "F8_E5M2FNUZ": "float8_e5m2fnuz",
+    "I16": "int16",
+    "U16": "uint16",
+    "F16": "float16",
+    "BF16": "bfloat16",
+    "I32": "int32",
+    "U32": "uint32",
+    "F32": "float32",
+    "C64": "complex64",
+    "F64": "float64",
+    "I64": "int64",
+    "U64": "uint64",
+    "F4": "float4_e2m1fn_x2",  # two of them to an element
+}
 
 
 class TensorInfo(NamedTuple):
@@ -30,6 +54,28 @@ def as_list(files: Files) -> List[PathType]:
     return [files] if isinstance(files, (str, bytes, os.PathLike)) else list(files)
 
 
+class Tensors(Sequence[TensorInfo]):
+    """The tensors of a checkpoint by number, each made when it is looked at: a large model has 100,000."""
+
+    def __init__(self, core: "_core.Checkpoint", files: Sequence[str]) -> None:
+        self._core, self._files = core, files
+
+    def __len__(self) -> int:
+        return len(self._core)
+
+    @overload
+    def __getitem__(self, number: int) -> TensorInfo: ...
+    @overload
+    def __getitem__(self, number: slice) -> List[TensorInfo]: ...
+    def __getitem__(self, number: Union[int, slice]) -> Union[TensorInfo, List[TensorInfo]]:
+        if isinstance(number, slice):
+            return [self[i] for i in range(*number.indices(len(self)))]
+        if not -len(self) <= number < len(self):
+            raise IndexError(f"tensor {number} of {len(self)}")
+        name, dtype, shape, file, offset, nbytes = self._core.tensor(number % len(self))
+        return TensorInfo(name, dtype, shape, self._files[file], offset, nbytes)
+
+
 class Checkpoint:
     """The headers of a directory (what its index names, else all of its ``*.safetensors``), an index, a file or files.
 
@@ -39,21 +85,17 @@ class Checkpoint:
     def __init__(self, reader: "_core.Reader", files: Files) -> None:
         self.core = reader.checkpoint(as_list(files))
         self.files = self.core.files()
-        self.tensors = [
-            TensorInfo(name, dtype, shape, self.files[file], offset, nbytes)
-            for name, dtype, shape, file, offset, nbytes in self.core.tensors()
-        ]
-        self._numbers = {tensor.name: number for number, tensor in enumerate(self.tensors)}
+        self.tensors = Tensors(self.core, self.files)
 
     def number(self, name: str) -> int:
         """KeyError, with names that are like it, for one that there is not."""
-        try:
-            return self._numbers[name]
-        except KeyError:
-            raise _UnknownNameError(self._unknown(name)) from None
+        number = self.core.find(name)
+        if number is None:
+            raise _UnknownNameError(self._unknown(name))
+        return number
 
     def _unknown(self, name: str) -> str:
-        near = difflib.get_close_matches(name, self._numbers, n=3)
+        near = difflib.get_close_matches(name, self.core.names(), n=3)
         where = self.files[0] if len(self.files) == 1 else f"{len(self.files)} files from {self.files[0]}"
         hint = f"; is it {' or '.join(map(repr, near))}?" if near else ""
         return f"no tensor {name!r} in {where}{hint}"
@@ -76,12 +118,12 @@ class Checkpoint:
         if wanted is None:
             return None
         if callable(wanted):
-            return [n for n, tensor in enumerate(self.tensors) if wanted(tensor.name)]
+            return [n for n, name in enumerate(self.core.names()) if wanted(name)]
         patterns = [wanted] if isinstance(wanted, str) else list(wanted)
         if mode == "exact":
             return sorted({self.number(name) for name in patterns})
         matches = _MATCHERS[mode](patterns)
-        return [n for n, tensor in enumerate(self.tensors) if matches(tensor.name)]
+        return [n for n, name in enumerate(self.core.names()) if matches(name)]
 
 
 class _UnknownNameError(KeyError):

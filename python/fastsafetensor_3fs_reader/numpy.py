@@ -8,7 +8,7 @@ import math
 from typing import Any, Dict, Optional, Tuple
 
 from . import hugepages
-from .checkpoint import Files, TensorFilter, TensorInfo
+from .checkpoint import DTYPES, Files, TensorFilter, TensorInfo
 from .interface import PathType
 from .safeopen import DEFAULT_AHEAD, Framework, ReaderSettings, SafeOpen
 
@@ -17,42 +17,20 @@ try:
 except ImportError as e:
     raise ImportError(f"{__name__} needs NumPy: pip install numpy") from e
 
-_DTYPES = {
-    "BOOL": "bool",
-    "U8": "uint8",
-    "I8": "int8",
-    "I16": "int16",
-    "U16": "uint16",
-    "F16": "float16",
-    "I32": "int32",
-    "U32": "uint32",
-    "F32": "float32",
-    "C64": "complex64",
-    "F64": "float64",
-    "I64": "int64",
-    "U64": "uint64",
-}
-_ML_DTYPES = {
-    "BF16": "bfloat16",
-    "F8_E5M2": "float8_e5m2",
-    "F8_E4M3": "float8_e4m3fn",
-    "F8_E8M0": "float8_e8m0fnu",
-    "F8_E4M3FNUZ": "float8_e4m3fnuz",
-    "F8_E5M2FNUZ": "float8_e5m2fnuz",
-}
+_ML_DTYPES = frozenset(("BF16", "F8_E5M2", "F8_E4M3", "F8_E8M0", "F8_E4M3FNUZ", "F8_E5M2FNUZ"))
 
 
 def _dtype(tensor: TensorInfo) -> "numpy.dtype[Any]":
     where = f"{tensor.file}: {tensor.name} is {tensor.dtype}"
-    if tensor.dtype in _DTYPES:
-        return numpy.dtype(_DTYPES[tensor.dtype])
-    if tensor.dtype not in _ML_DTYPES:
+    if tensor.dtype not in DTYPES or tensor.dtype == "F4":
         raise ValueError(f"{where}, for which NumPy has no dtype")
+    if tensor.dtype not in _ML_DTYPES:
+        return numpy.dtype(DTYPES[tensor.dtype])
     try:
         import ml_dtypes  # noqa: PLC0415 - for a few dtypes alone
     except ImportError:
         raise ValueError(f"{where}, for which NumPy needs ml_dtypes: pip install ml_dtypes") from None
-    found = getattr(ml_dtypes, _ML_DTYPES[tensor.dtype], None)
+    found = getattr(ml_dtypes, DTYPES[tensor.dtype], None)
     if found is None:
         raise ValueError(f"{where}, which ml_dtypes {ml_dtypes.__version__} does not have")
     dtype: numpy.dtype[Any] = numpy.dtype(found)

@@ -199,18 +199,14 @@ class SafeOpen(Generic[T]):
 
     # ------------------------------------------------------------------ what there is
 
-    def _wanted(self) -> List[TensorInfo]:
-        """By file and offset."""
-        tensors = self.checkpoint.tensors
-        return tensors if self._selected is None else [tensors[number] for number in self._selected]
-
     def keys(self) -> List[str]:
         """The names of the tensors, those that the filter wants, in order."""
-        return sorted(tensor.name for tensor in self._wanted())
+        return sorted(self.offset_keys())
 
     def offset_keys(self) -> List[str]:
         """The same in the order in which they lie in the files, and in which ``tensors()`` gives them."""
-        return [tensor.name for tensor in self._wanted()]
+        names = self.checkpoint.core.names()
+        return names if self._selected is None else [names[number] for number in self._selected]
 
     def metadata(self) -> Optional[Dict[str, str]]:
         """``__metadata__`` of all files together, the first file's word counting; None when none has any."""
@@ -260,31 +256,32 @@ class SafeOpen(Generic[T]):
         stream = self._reader.core.stream(self.checkpoint.core, self._selected, self._ahead)
         self._streams.append(stream)
         self._planned = {key: value for key, value in stream.info().items() if key in _PLANNED}
-        bar = Progress(self._progress, sum(tensor.nbytes for tensor in self._wanted()))
+        bar = Progress(self._progress, self._planned["bytes_wanted"])
         # Held here, not in _pull: when this is left early _pull is gone first, and what is being read into must not be.
-        under_way: Dict[int, T] = {}
+        under_way: Dict[int, Tuple[TensorInfo, T]] = {}
         try:
             yield from self._pull(stream, bar, under_way)
         finally:
             bar.close()
             self._end(stream)
 
-    def _pull(self, stream: Any, bar: Progress, under_way: Dict[int, T]) -> Iterator[Tuple[str, T]]:
-        infos = self.checkpoint.tensors
+    def _pull(self, stream: Any, bar: Progress, under_way: Dict[int, Tuple[TensorInfo, T]]) -> Iterator[Tuple[str, T]]:
         while True:
             self._check_open()
             self._give(stream, under_way)
             number = stream.next()
             if number is None:
                 return
-            bar.add(infos[number].nbytes)
+            bar.add(under_way[number][0].nbytes)
             # Nothing here keeps the tensor alive.
-            yield infos[number].name, under_way.pop(number)
+            yield under_way[number][0].name, under_way.pop(number)[1]
 
-    def _give(self, stream: Any, under_way: Dict[int, T]) -> None:
+    def _give(self, stream: Any, under_way: Dict[int, Tuple[TensorInfo, T]]) -> None:
         wanted = stream.wants()
         while wanted is not None:
-            under_way[wanted], address = self._framework.empty(self.checkpoint.tensors[wanted])
+            tensor = self.checkpoint.tensors[wanted]
+            made, address = self._framework.empty(tensor)
+            under_way[wanted] = tensor, made
             self._framework.ready()
             stream.give(address)
             wanted = stream.wants()
@@ -309,8 +306,8 @@ class SafeOpen(Generic[T]):
         small gaps between them too; ``bytes_skipped`` belong to tensors that the filter does not want. ``wait_ns`` is
         time in which the caller waited for tensors, ``idle_ns`` time in which nothing was read because none was taken.
         """
-        every = sum(tensor.nbytes for tensor in self.checkpoint.tensors)
-        wanted = sum(tensor.nbytes for tensor in self._wanted())
+        every = self.checkpoint.core.nbytes(None)
+        wanted = self.checkpoint.core.nbytes(self._selected)
         totals = dict(self._totals)
         for stream in list(self._streams):
             with contextlib.suppress(ValueError, RuntimeError):  # closed, or busy, since

@@ -8,12 +8,11 @@ with safe_open("/mnt/3fs/model", device="cuda:0") as f:
         ...
 """
 
-import math
 from types import TracebackType
 from typing import Any, Dict, Iterator, Optional, Tuple, Type, Union
 
 from . import hugepages
-from .checkpoint import Files, TensorFilter, TensorInfo
+from .checkpoint import DTYPES, Files, TensorFilter, TensorInfo
 from .interface import PathType
 from .safeopen import DEFAULT_AHEAD, Framework, ReaderSettings, SafeOpen
 from .settings import resolve
@@ -26,42 +25,17 @@ except ImportError as e:
 from .exchange import Exchange
 from .ranks import DEFAULT_WINDOW, SharedReading
 
-#: Of the format; what a version of PyTorch does not have is an error when a tensor of it is read.
-_DTYPES = {
-    "BOOL": "bool",
-    "U8": "uint8",
-    "I8": "int8",
-    "F8_E5M2": "float8_e5m2",
-    "F8_E4M3": "float8_e4m3fn",
-    "F8_E8M0": "float8_e8m0fnu",
-    "F8_E4M3FNUZ": "float8_e4m3fnuz",
-    "F8_E5M2FNUZ": "float8_e5m2fnuz",
-    "I16": "int16",
-    "U16": "uint16",
-    "F16": "float16",
-    "BF16": "bfloat16",
-    "I32": "int32",
-    "U32": "uint32",
-    "F32": "float32",
-    "C64": "complex64",
-    "F64": "float64",
-    "I64": "int64",
-    "U64": "uint64",
-    "F4": "float4_e2m1fn_x2",  # two of them to an element
-}
+#: None = this PyTorch has none, which is an error when a tensor of it is read.
+_DTYPES: Dict[str, Optional[torch.dtype]] = {dtype: getattr(torch, name, None) for dtype, name in DTYPES.items()}
 
 
 def _dtype(tensor: TensorInfo) -> torch.dtype:
-    dtype = getattr(torch, _DTYPES.get(tensor.dtype, ""), None)
+    dtype = _DTYPES.get(tensor.dtype)
     if dtype is None:
         raise ValueError(
             f"{tensor.file}: {tensor.name} is {tensor.dtype}, for which PyTorch {torch.__version__} has no dtype"
         )
     return dtype
-
-
-def _itemsize(dtype: torch.dtype) -> int:
-    return int(torch.empty((), dtype=dtype).element_size())
 
 
 def _shape(tensor: TensorInfo) -> Tuple[int, ...]:
@@ -92,19 +66,20 @@ def _device(wanted: Union[str, int, torch.device]) -> torch.device:
 class TorchFramework(Framework[torch.Tensor]):
     def __init__(self, device: Union[str, int, torch.device]) -> None:
         self.torch_device = _device(device)
+        self._on_host = self.torch_device.type == "cpu"
 
     @property
     def device(self) -> str:
         return str(self.torch_device)
 
     def empty(self, tensor: TensorInfo) -> Tuple[torch.Tensor, int]:
-        return self._make(_shape(tensor), _dtype(tensor))
+        return self._make(_shape(tensor), _dtype(tensor), tensor.nbytes)
 
     def rows(self, tensor: TensorInfo, count: int) -> Tuple[torch.Tensor, int]:
-        return self._make((count, *_shape(tensor)[1:]), _dtype(tensor))
+        return self._make((count, *_shape(tensor)[1:]), _dtype(tensor), tensor.nbytes // tensor.shape[0] * count)
 
-    def _make(self, shape: Tuple[int, ...], dtype: torch.dtype) -> Tuple[torch.Tensor, int]:
-        memory = hugepages.large(_itemsize(dtype) * math.prod(shape)) if self.torch_device.type == "cpu" else None
+    def _make(self, shape: Tuple[int, ...], dtype: torch.dtype, nbytes: int) -> Tuple[torch.Tensor, int]:
+        memory = hugepages.large(nbytes) if self._on_host else None
         if memory is None:
             made = torch.empty(shape, dtype=dtype, device=self.torch_device)
         else:
@@ -113,7 +88,7 @@ class TorchFramework(Framework[torch.Tensor]):
 
     def ready(self) -> None:
         """The engine's copies come after the default stream. Memory may still be in use by another."""
-        if self.torch_device.type == "cuda":
+        if not self._on_host:
             stream = torch.cuda.current_stream(self.torch_device)
             if stream != torch.cuda.default_stream(self.torch_device):
                 stream.synchronize()

@@ -1,5 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Checkpoint: the tensors of many files. */
+#include <errno.h>
+#include <string.h>
+
 #include "py_core.h"
 
 PyObject *py_reader_checkpoint(PyObject *object, PyObject *given)
@@ -65,7 +68,19 @@ static PyObject *tensor_of(const struct fst3fs_tensor *t)
 		     : NULL;
 }
 
-static PyObject *checkpoint_tensors(PyObject *object, PyObject *unused)
+static PyObject *checkpoint_tensor(PyObject *object, PyObject *value)
+{
+	const struct fst3fs_checkpoint *c = ((struct py_checkpoint *)object)->checkpoint;
+	struct fst3fs_tensor t;
+	int64_t number;
+
+	if (py_int64(value, "number of a tensor", NULL, 0, (int64_t)fst3fs_checkpoint_count(c) - 1, &number) < 0)
+		return NULL;
+	fst3fs_checkpoint_tensor(c, (size_t)number, &t);
+	return tensor_of(&t);
+}
+
+static PyObject *checkpoint_names(PyObject *object, PyObject *unused)
 {
 	const struct fst3fs_checkpoint *c = ((struct py_checkpoint *)object)->checkpoint;
 	Py_ssize_t n = (Py_ssize_t)fst3fs_checkpoint_count(c);
@@ -74,14 +89,63 @@ static PyObject *checkpoint_tensors(PyObject *object, PyObject *unused)
 
 	(void)unused;
 	for (Py_ssize_t i = 0; list && i < n; i++) {
-		PyObject *item;
+		PyObject *name;
 
 		fst3fs_checkpoint_tensor(c, (size_t)i, &t);
-		item = tensor_of(&t);
-		if (!item || PyList_SetItem(list, i, item) < 0)
+		name = PyUnicode_FromString(t.name);
+		if (!name || PyList_SetItem(list, i, name) < 0)
 			Py_CLEAR(list);
 	}
 	return list;
+}
+
+static PyObject *checkpoint_find(PyObject *object, PyObject *value)
+{
+	const struct fst3fs_checkpoint *c = ((struct py_checkpoint *)object)->checkpoint;
+	PyObject *name = PyUnicode_Check(value) ? PyUnicode_AsUTF8String(value) : NULL;
+	int64_t number;
+
+	if (!PyUnicode_Check(value))
+		return PyErr_Format(PyExc_TypeError, "a tensor's name is a string, not %R", value);
+	/* No tensor has a surrogate or a NUL in its name. */
+	if (!name && PyErr_ExceptionMatches(PyExc_UnicodeEncodeError)) {
+		PyErr_Clear();
+		Py_RETURN_NONE;
+	}
+	if (!name)
+		return NULL;
+	number = strlen(PyBytes_AsString(name)) == (size_t)PyBytes_Size(name)
+			 ? fst3fs_checkpoint_find(c, PyBytes_AsString(name))
+			 : -ENOENT;
+	Py_DECREF(name);
+	if (number < 0)
+		Py_RETURN_NONE;
+	return PyLong_FromLongLong(number);
+}
+
+static PyObject *checkpoint_nbytes(PyObject *object, PyObject *which)
+{
+	const struct fst3fs_checkpoint *c = ((struct py_checkpoint *)object)->checkpoint;
+	uint64_t nbytes = 0;
+	struct fst3fs_tensor t;
+	size_t *numbers;
+	Py_ssize_t n = py_numbers_parse(which, &numbers);
+	PyObject *result = NULL;
+
+	if (which == Py_None)
+		n = (Py_ssize_t)fst3fs_checkpoint_count(c);
+	for (Py_ssize_t i = 0; i < n; i++) {
+		if (fst3fs_checkpoint_tensor(c, numbers ? numbers[i] : (size_t)i, &t) < 0) {
+			PyErr_Format(PyExc_ValueError, "tensor %zu of a checkpoint that has %zu", numbers[i],
+				     fst3fs_checkpoint_count(c));
+			n = -1;
+		}
+		nbytes += t.length;
+	}
+	if (n >= 0)
+		result = PyLong_FromUnsignedLongLong(nbytes);
+	PyMem_Free(numbers);
+	return result;
 }
 
 static PyObject *checkpoint_files(PyObject *object, PyObject *unused)
@@ -135,8 +199,11 @@ static Py_ssize_t checkpoint_length(PyObject *object)
 }
 
 static PyMethodDef checkpoint_methods[] = {
-	{"tensors", checkpoint_tensors, METH_NOARGS,
-	 "tensors() -> [(name, dtype, shape, file, offset, nbytes), ...] by file and offset"},
+	{"tensor", checkpoint_tensor, METH_O,
+	 "tensor(number) -> (name, dtype, shape, file, offset, nbytes); numbers go by file and offset"},
+	{"names", checkpoint_names, METH_NOARGS, "names() -> those of all tensors, by number"},
+	{"find", checkpoint_find, METH_O, "find(name) -> number, or None"},
+	{"nbytes", checkpoint_nbytes, METH_O, "nbytes(numbers) -> of these tensors together; None = of all"},
 	{"files", checkpoint_files, METH_NOARGS, "files() -> their paths"},
 	{"metadata", checkpoint_metadata, METH_O, "metadata(file) -> its __metadata__"},
 	{NULL, NULL, 0, NULL},

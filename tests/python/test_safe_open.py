@@ -351,6 +351,27 @@ def test_names_that_there_are_not_come_with_those_that_are_like_them(every: Moun
         f.get_tensor("F32.lost")
 
 
+@pytest.mark.parametrize("name", ["", "F32.last\0", "\ud800"])
+def test_names_that_no_tensor_can_have(every: Mount, name: str) -> None:
+    with fst_torch.safe_open(every.path) as f, pytest.raises(KeyError, match="no tensor"):
+        f.get_tensor(name)
+
+
+def test_a_name_is_a_string(every: Mount) -> None:
+    with fst_torch.safe_open(every.path) as f, pytest.raises(TypeError, match="a tensor's name is a string, not 7"):
+        f.get_tensor(7)
+
+
+def test_tensors_by_number(every: Mount) -> None:
+    with fst_torch.safe_open(every.path) as f:
+        tensors = f.checkpoint.tensors
+        assert [tensor.name for tensor in tensors] == f.offset_keys()
+        assert tensors[-1] == tensors[len(tensors) - 1] == tensors[-1:][0]
+        for number in (len(tensors), -len(tensors) - 1):
+            with pytest.raises(IndexError, match=f"tensor {number} of {len(tensors)}"):
+                tensors[number]
+
+
 @pytest.mark.parametrize(
     ("kwargs", "text"),
     [
