@@ -7,10 +7,10 @@ BF16 and the 8-bit floats come as ``ml_dtypes`` has them.
 import math
 from typing import Any, Dict, Optional, Tuple
 
-from . import hugepages
 from .checkpoint import DTYPES, Files, TensorFilter, TensorInfo
+from .hugepages import HugePages
 from .interface import PathType
-from .safeopen import DEFAULT_AHEAD, Framework, ReaderSettings, SafeOpen
+from .safeopen import DEFAULT_AHEAD, Framework, ReaderSettings, SafeOpen, kept
 
 try:
     import numpy
@@ -38,7 +38,15 @@ def _dtype(tensor: TensorInfo) -> "numpy.dtype[Any]":
 
 
 class NumpyFramework(Framework["numpy.ndarray[Any, Any]"]):
+    """``keep``: bytes of memory that is used again for arrays, see HugePages."""
+
     device = "cpu"
+
+    def __init__(self, keep: int) -> None:
+        self._huge_pages = HugePages(keep)
+
+    def release(self) -> None:
+        self._huge_pages.release()
 
     def empty(self, tensor: TensorInfo) -> Tuple["numpy.ndarray[Any, Any]", int]:
         return self._make(tensor.shape, _dtype(tensor))
@@ -46,9 +54,8 @@ class NumpyFramework(Framework["numpy.ndarray[Any, Any]"]):
     def rows(self, tensor: TensorInfo, count: int) -> Tuple["numpy.ndarray[Any, Any]", int]:
         return self._make((count, *tensor.shape[1:]), _dtype(tensor))
 
-    @staticmethod
-    def _make(shape: Tuple[int, ...], dtype: "numpy.dtype[Any]") -> Tuple["numpy.ndarray[Any, Any]", int]:
-        memory = hugepages.large(dtype.itemsize * math.prod(shape))
+    def _make(self, shape: Tuple[int, ...], dtype: "numpy.dtype[Any]") -> Tuple["numpy.ndarray[Any, Any]", int]:
+        memory = self._huge_pages.take(dtype.itemsize * math.prod(shape))
         made = (
             numpy.empty(shape, dtype) if memory is None else numpy.frombuffer(memoryview(memory), dtype).reshape(shape)
         )
@@ -84,7 +91,7 @@ def safe_open(
         raise ValueError(f"device {device!r}: NumPy has arrays on the cpu alone")
     return SafeOpen(
         files,
-        NumpyFramework(),
+        NumpyFramework(kept(ahead)),
         tensor_filter,
         tensor_name_match_mode,
         progress,

@@ -23,7 +23,15 @@ Index = Any
 #: Bytes of tensors that may be under way or waiting to be taken.
 DEFAULT_AHEAD = 512 << 20
 
+#: What is under way at the least: whole readings of a file, two of them.
+_LEAST_AHEAD = 128 << 20
+
 _logger = logging.getLogger(__package__)
+
+
+def kept(ahead: int) -> int:
+    """Bytes of memory that goes from tensor to tensor: what is under way, and as much that was given out."""
+    return 2 * max(ahead, _LEAST_AHEAD)
 
 
 class Framework(ABC, Generic[T]):
@@ -39,6 +47,9 @@ class Framework(ABC, Generic[T]):
 
     def ready(self) -> None:
         """Whatever the caller has queued for memory that ``empty`` gave is done, or ordered before what comes."""
+
+    def release(self) -> None:
+        """No more tensors for a while: memory that is kept for them is given back."""
 
     @property
     @abstractmethod
@@ -264,6 +275,7 @@ class SafeOpen(Generic[T]):
         finally:
             bar.close()
             self._end(stream)
+            self._framework.release()
 
     def _pull(self, stream: Any, bar: Progress, under_way: Dict[int, Tuple[TensorInfo, T]]) -> Iterator[Tuple[str, T]]:
         while True:
@@ -329,6 +341,7 @@ class SafeOpen(Generic[T]):
         self._closed = True
         for stream in list(self._streams):
             self._end(stream)
+        self._framework.release()
         self._reader.close()
 
     def _check_open(self) -> None:

@@ -11,10 +11,10 @@ with safe_open("/mnt/3fs/model", device="cuda:0") as f:
 from types import TracebackType
 from typing import Any, Dict, Iterator, Optional, Tuple, Type, Union
 
-from . import hugepages
 from .checkpoint import DTYPES, Files, TensorFilter, TensorInfo
+from .hugepages import HugePages
 from .interface import PathType
-from .safeopen import DEFAULT_AHEAD, Framework, ReaderSettings, SafeOpen
+from .safeopen import DEFAULT_AHEAD, Framework, ReaderSettings, SafeOpen, kept
 from .settings import resolve
 
 try:
@@ -64,9 +64,12 @@ def _device(wanted: Union[str, int, torch.device]) -> torch.device:
 
 
 class TorchFramework(Framework[torch.Tensor]):
-    def __init__(self, device: Union[str, int, torch.device]) -> None:
+    """``keep``: bytes of memory that is used again for tensors, see HugePages."""
+
+    def __init__(self, device: Union[str, int, torch.device], keep: int) -> None:
         self.torch_device = _device(device)
         self._on_host = self.torch_device.type == "cpu"
+        self._huge_pages = HugePages(keep)
 
     @property
     def device(self) -> str:
@@ -79,12 +82,15 @@ class TorchFramework(Framework[torch.Tensor]):
         return self._make((count, *_shape(tensor)[1:]), _dtype(tensor), tensor.nbytes // tensor.shape[0] * count)
 
     def _make(self, shape: Tuple[int, ...], dtype: torch.dtype, nbytes: int) -> Tuple[torch.Tensor, int]:
-        memory = hugepages.large(nbytes) if self._on_host else None
+        memory = self._huge_pages.take(nbytes) if self._on_host else None
         if memory is None:
             made = torch.empty(shape, dtype=dtype, device=self.torch_device)
         else:
             made = torch.frombuffer(memory, dtype=torch.uint8).view(dtype).view(shape)
         return made, made.data_ptr()
+
+    def release(self) -> None:
+        self._huge_pages.release()
 
     def ready(self) -> None:
         """The engine's copies come after the default stream. Memory may still be in use by another."""
@@ -185,7 +191,7 @@ def safe_open(
     settings = ReaderSettings(mount_point, entries, buffer_size, timeout, usrbio, require)
     return TorchSafeOpen(
         files,
-        TorchFramework(device),
+        TorchFramework(device, kept(ahead)),
         process_group,
         window,
         tensor_filter=tensor_filter,
