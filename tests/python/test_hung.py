@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Callable, Iterator, List
 
 import pytest
-from support import KIB, MIB, Mount, Target, UntilItFails, eventually, in_the_background, random_bytes
+from support import KIB, MIB, Mount, Target, UntilItFails, eventually, in_the_background, random_bytes, safetensors_file
 
 from fastsafetensor_3fs_reader import ThreeFSFileReader
 
@@ -44,6 +44,22 @@ def test_alloc_ends_in_time(mount: Mount, open_reader: Callable) -> None:
     assert len(reader.alloc(MIB)) == MIB
 
 
+@pytest.mark.parametrize("what", ["directory", "index", "file"])
+def test_a_checkpoint_is_not_waited_for_for_ever(serve: Callable, what: str) -> None:
+    """Which files it has is asked of the mount before any is read."""
+    mount: Mount = serve("--attr-timeout-s", "0")
+    path = Path(mount.write("model.safetensors", safetensors_file(random_bytes(KIB))))
+    index = Path(mount.write("model.safetensors.index.json", b'{"weight_map": {"t": "model.safetensors"}}'))
+    which = {"directory": path.parent, "index": index, "file": path}[what]
+    with ThreeFSFileReader(str(mount.path), timeout=TIMEOUT_S) as reader:
+        reader.core.checkpoint([str(which)])
+        with mount.suspended():
+            failed = UntilItFails(lambda: reader.core.checkpoint([str(which)])).error(10)
+        assert isinstance(failed, TimeoutError)
+        assert str(which) in str(failed)
+        assert len(reader.core.checkpoint([str(which)])) == 1
+
+
 def test_ctrl_c_while_the_daemon_does_not_answer(mount: Mount, open_reader: Callable) -> None:
     path = mount.write("model", random_bytes(MIB))
     reader = open_reader(mount, timeout=60)
@@ -51,6 +67,7 @@ def test_ctrl_c_while_the_daemon_does_not_answer(mount: Mount, open_reader: Call
         lambda: reader.alloc(MIB),
         lambda: reader.read_chunked(path, 0, 0, MIB),
         lambda: reader.read_headers_batch([path]),
+        lambda: reader.core.checkpoint([str(mount.path)]),
     ]
     reader.close()
     with mount.suspended():

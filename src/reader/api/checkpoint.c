@@ -138,22 +138,25 @@ int fst3fs_checkpoint_open(struct fst3fs_reader *r, const char *const *paths, si
 			   struct fst3fs_error *err)
 {
 	struct fst3fs_checkpoint *c = calloc(1, sizeof(*c));
-	struct safetensors_index *index = NULL;
-	char *index_path = NULL;
+	struct fst3fs_found found = {0};
 	int rc;
 
 	fst3fs_err_reset(err);
 	rc = c ? fst3fs_reader_check(r, err) : no_memory(err);
 	if (rc == 0)
-		rc = fst3fs_checkpoint_find_files(paths, n, c, &index, &index_path, err);
-	if (rc == 0)
+		rc = fst3fs_find_files(r, paths, n, &found, err);
+	if (rc == 0) {
+		c->paths = found.paths;
+		c->file_count = found.count;
+		found.paths = NULL;
+		found.count = 0;
 		rc = read_headers(r, c, err);
+	}
 	if (rc == 0)
 		rc = gather(c, err);
-	if (rc == 0 && index)
-		rc = check_index(c, index, index_path, err);
-	safetensors_index_free(index);
-	free(index_path);
+	if (rc == 0 && found.index)
+		rc = check_index(c, found.index, found.index_path, err);
+	fst3fs_found_fini(&found);
 	if (rc < 0)
 		fst3fs_checkpoint_free(c);
 	else

@@ -10,7 +10,9 @@
 #include <unistd.h>
 
 #include "checkpoint_i.h"
+#include "offload.h"
 #include "pread.h"
+#include "reader_i.h"
 
 #define INDEX_NAME "model.safetensors.index.json"
 #define SUFFIX ".safetensors"
@@ -36,16 +38,16 @@ static bool ends_with(const char *text, const char *end)
 }
 
 /* Takes `path`, which is from malloc or NULL: no memory. */
-static int add_path(struct fst3fs_checkpoint *c, char *path, struct fst3fs_error *err)
+static int add_path(struct fst3fs_found *f, char *path, struct fst3fs_error *err)
 {
-	char **grown = path ? realloc(c->paths, (c->file_count + 1) * sizeof(char *)) : NULL;
+	char **grown = path ? realloc(f->paths, (f->count + 1) * sizeof(char *)) : NULL;
 
 	if (!grown) {
 		free(path);
 		return no_memory(err);
 	}
-	c->paths = grown;
-	c->paths[c->file_count++] = path;
+	f->paths = grown;
+	f->paths[f->count++] = path;
 	return 0;
 }
 
@@ -84,20 +86,19 @@ static int64_t slurp(const char *path, char **out, struct fst3fs_error *err)
 }
 
 /* The files that the index at `path` names, which lie beside it. */
-static int use_index(const char *path, struct fst3fs_checkpoint *c, struct safetensors_index **index,
-		     struct fst3fs_error *err)
+static int use_index(const char *path, struct fst3fs_found *f, struct fst3fs_error *err)
 {
 	const char *slash = strrchr(path, '/');
 	char *json;
 	int64_t bytes = slurp(path, &json, err);
-	int rc = bytes < 0 ? (int)bytes : safetensors_index_parse(json, (size_t)bytes, index, err);
+	int rc = bytes < 0 ? (int)bytes : safetensors_index_parse(json, (size_t)bytes, &f->index, err);
 
 	free(json);
 	fst3fs_err_set_path(err, path);
-	for (size_t i = 0; rc == 0 && i < safetensors_index_file_count(*index); i++)
-		rc = add_path(c,
-			      join(path, slash ? (size_t)(slash - path) + 1 : 0, safetensors_index_file_at(*index, i)),
-			      err);
+	for (size_t i = 0; rc == 0 && i < safetensors_index_file_count(f->index); i++)
+		rc = add_path(
+			f, join(path, slash ? (size_t)(slash - path) + 1 : 0, safetensors_index_file_at(f->index, i)),
+			err);
 	return rc;
 }
 
@@ -108,14 +109,14 @@ static int wanted(const struct dirent *entry)
 	return entry->d_name[0] != '.' && ends_with(entry->d_name, SUFFIX);
 }
 
-static int use_directory(const char *path, struct fst3fs_checkpoint *c, struct fst3fs_error *err)
+static int use_directory(const char *path, struct fst3fs_found *f, struct fst3fs_error *err)
 {
 	struct dirent **entries = NULL;
 	int n = scandir(path, &entries, wanted, alphasort), rc = n < 0 ? failed(err, -errno, path) : 0;
 
 	for (int i = 0; i < n; i++) {
 		if (rc == 0)
-			rc = add_path(c, join(path, strlen(path), entries[i]->d_name), err);
+			rc = add_path(f, join(path, strlen(path), entries[i]->d_name), err);
 		free(entries[i]);
 	}
 	free(entries);
@@ -127,31 +128,82 @@ static int use_directory(const char *path, struct fst3fs_checkpoint *c, struct f
 	return rc;
 }
 
-static int use_one(const char *path, struct fst3fs_checkpoint *c, struct safetensors_index **index, char **index_path,
-		   struct fst3fs_error *err)
+static int use_one(const char *path, struct fst3fs_found *f, struct fst3fs_error *err)
 {
 	struct stat st;
 
 	if (stat(path, &st) != 0)
 		return failed(err, -errno, path);
-	*index_path = S_ISDIR(st.st_mode) ? join(path, strlen(path), INDEX_NAME) : strdup(path);
-	if (!*index_path)
+	f->index_path = S_ISDIR(st.st_mode) ? join(path, strlen(path), INDEX_NAME) : strdup(path);
+	if (!f->index_path)
 		return no_memory(err);
-	if (S_ISDIR(st.st_mode) ? access(*index_path, F_OK) == 0 : ends_with(path, INDEX_SUFFIX))
-		return use_index(*index_path, c, index, err);
-	return S_ISDIR(st.st_mode) ? use_directory(path, c, err) : add_path(c, strdup(path), err);
+	if (S_ISDIR(st.st_mode) ? access(f->index_path, F_OK) == 0 : ends_with(path, INDEX_SUFFIX))
+		return use_index(f->index_path, f, err);
+	return S_ISDIR(st.st_mode) ? use_directory(path, f, err) : add_path(f, strdup(path), err);
 }
 
-int fst3fs_checkpoint_find_files(const char *const *paths, size_t n, struct fst3fs_checkpoint *c,
-				 struct safetensors_index **index, char **index_path, struct fst3fs_error *err)
+/* ------------------------------------------------------------------ on a thread, because the mount may hang */
+
+struct finding {
+	struct fst3fs_offload offload;
+	struct fst3fs_found found;
+	char path[];
+};
+
+static void find(struct fst3fs_offload *a)
+{
+	struct finding *finding = (struct finding *)a;
+
+	a->rc = use_one(finding->path, &finding->found, &a->err);
+}
+
+static void forget(struct fst3fs_offload *a)
+{
+	fst3fs_found_fini(&((struct finding *)a)->found);
+	free(a);
+}
+
+static int find_within_timeout(struct fst3fs_reader *r, const char *path, struct fst3fs_found *out,
+			       struct fst3fs_error *err)
+{
+	struct finding *finding = calloc(1, sizeof(*finding) + strlen(path) + 1);
+	struct fst3fs_offload *a = &finding->offload;
+	int rc;
+
+	if (!finding)
+		return no_memory(err);
+	a->run = find;
+	a->undo = forget;
+	memcpy(finding->path, path, strlen(path));
+	rc = fst3fs_offload_run(&r->engine, &a, err);
+	if (!a) {
+		fst3fs_err_set_path(err, path);
+		return rc;
+	}
+	*out = finding->found;
+	free(finding);
+	return rc;
+}
+
+int fst3fs_find_files(struct fst3fs_reader *r, const char *const *paths, size_t n, struct fst3fs_found *out,
+		      struct fst3fs_error *err)
 {
 	int rc = 0;
 
 	if (n == 1)
-		return use_one(paths[0], c, index, index_path, err);
+		return find_within_timeout(r, paths[0], out, err);
 	if (n == 0)
 		return fst3fs_err_set_kind(err, FST3FS_ERROR_VALUE, -EINVAL, "a checkpoint of no files");
 	for (size_t i = 0; i < n && rc == 0; i++)
-		rc = add_path(c, strdup(paths[i]), err);
+		rc = add_path(out, strdup(paths[i]), err);
 	return rc;
+}
+
+void fst3fs_found_fini(struct fst3fs_found *f)
+{
+	for (size_t i = 0; i < f->count; i++)
+		free(f->paths[i]);
+	free(f->paths);
+	safetensors_index_free(f->index);
+	free(f->index_path);
 }

@@ -24,9 +24,18 @@ struct fst3fs_checkpoint {
 	size_t count;
 };
 
-/* checkpoint_files.c: fills c->paths with the files that `paths` stand for, and gives the index that said so and where
- * it is, or NULL for both. The caller frees them; what c->paths has is the checkpoint's, also after a failure. */
-int fst3fs_checkpoint_find_files(const char *const *paths, size_t n, struct fst3fs_checkpoint *c,
-				 struct safetensors_index **index, char **index_path, struct fst3fs_error *err);
+/* Which files the paths stand for. All of it is from malloc. */
+struct fst3fs_found {
+	char **paths;
+	size_t count;
+	struct safetensors_index *index; /* that said so; NULL: none did */
+	char *index_path;
+};
+
+/* checkpoint_files.c: looks at what `paths` are, within the reader's time-out. Ended by fst3fs_found_fini, also after a
+ * failure. */
+int fst3fs_find_files(struct fst3fs_reader *r, const char *const *paths, size_t n, struct fst3fs_found *out,
+		      struct fst3fs_error *err);
+void fst3fs_found_fini(struct fst3fs_found *f);
 
 #endif

@@ -204,6 +204,16 @@ static struct batch *batch_new(struct fst3fs_reader *r, const char *const *paths
 	return NULL;
 }
 
+/* Whose header has not come. Under the batch's lock. */
+static const char *find_missing(const struct batch *b)
+{
+	size_t i = 0;
+
+	while (i < b->count - 1 && (b->headers[i].json || i == b->err_index))
+		i++;
+	return b->paths[i];
+}
+
 /* Waits until every file is done; 0, or why it stopped waiting. Under the batch's lock. */
 static int wait_for_all(struct batch *b, struct fst3fs_error *err)
 {
@@ -228,8 +238,10 @@ static int wait_for_all(struct batch *b, struct fst3fs_error *err)
 			seen = b->done;
 			progress_ns = fst3fs_now_ns();
 		} else if (fst3fs_now_ns() - progress_ns >= r->engine.timeout_ms * FST3FS_NS_PER_MS) {
-			return fst3fs_err_set(err, -ETIMEDOUT, "%zu of %zu headers were read, then none for %u ms",
-					      b->done, b->count, r->engine.timeout_ms);
+			fst3fs_err_set(err, -ETIMEDOUT, "%zu of %zu headers were read, then none for %u ms", b->done,
+				       b->count, r->engine.timeout_ms);
+			fst3fs_err_set_path(err, find_missing(b));
+			return -ETIMEDOUT;
 		}
 	}
 	return 0;
