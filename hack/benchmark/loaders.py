@@ -2,7 +2,8 @@
 """Ways to get a checkpoint's tensors into host memory: this package's, and what one would use otherwise.
 
 Each sample is a process of its own, so that none finds memory or caches that another has left. The clock runs from
-the loader's first call to the last tensor; imports are over by then. Every tensor is dropped when the next one comes.
+the loader's first call to the last tensor; imports are over by then. A tensor is dropped when the next one comes,
+unless they are to be kept.
 """
 
 import hashlib
@@ -33,6 +34,7 @@ class Job(NamedTuple):
     largest: int = 0  # bytes of memory to copy each tensor to, as an engine copies it to a parameter; 0 = do not
     digest: bool = False
     first_only: bool = False
+    keep: bool = False  # all tensors, to the end
     max_batch_bytes: int = 0  # of fastsafetensors' chunks, where its copier can; 0 = whole shards
     rank: int = 0
     ranks: int = 1
@@ -177,6 +179,7 @@ def load(job: Job) -> Delivery:
     info: Info = {}
     digests: Dict[str, str] = {}
     parameter = _parameter(job)
+    kept = []
     with _group(job) as group, closing(loader.tensors(job, group, info)) as tensors:
         nbytes, first, cpu, start = 0, 0.0, cpu_seconds(), time.perf_counter()
         for name, tensor in tensors:
@@ -186,6 +189,8 @@ def load(job: Job) -> Delivery:
                 parameter[: tensor.nbytes].copy_(_bytes(tensor))  # type: ignore[index,attr-defined]
             if job.digest:
                 digests[name] = hashlib.sha256(_bytes(tensor).numpy()).hexdigest()  # type: ignore[attr-defined]
+            if job.keep:
+                kept.append(tensor)
             if job.first_only:
                 break
         run = Run(nbytes, time.perf_counter() - start, cpu_seconds() - cpu)

@@ -39,6 +39,7 @@ signal.signal(signal.SIGINT, signal.default_int_handler)
 #: Files, or single tests, that `make check` leaves out.
 SLOW = (
     "test_bench.py",
+    "test_benchmark_loaders.py",
     "test_benchmark_results.py",
     "test_benchmark_sweep.py",
     "test_bytes.py::test_every_edge",
