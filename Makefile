@@ -103,22 +103,21 @@ ASAN_ENV = UBSAN_OPTIONS=halt_on_error=1:print_stacktrace=1
 ASAN_PYTHON_ENV = $(ASAN_ENV) ASAN_OPTIONS=detect_leaks=0 \
 	LD_PRELOAD="$$(cc -print-file-name=libasan.so) $$(cc -print-file-name=libubsan.so)"
 
+# Those that read in the process of the tests, or are about what the daemon must bear.
+SANITIZED := $(addprefix tests/python/test_,$(addsuffix .py,bytes conformance errors faults files headers hugepages hung \
+	memory mounts process shm stats threads usrbiod))
+
 .PHONY: asan
-asan: $(VENV)-asan/.package build-asan/build.ninja ## C tests, and module and usrbiod under the Python tests, with ASan and UBSan
+asan: $(VENV)-asan/.package build-asan/build.ninja ## C tests, and module and usrbiod under Python tests, with ASan and UBSan
 	$(QUIET) 'compiling with ASan and UBSan' $(MESON) compile -C build-asan
 	$(QUIET) 'C tests with ASan and UBSan' env $(ASAN_ENV) $(MESON) test -C build-asan --print-errorlogs
-	$(ASAN_ENV) USRBIOD=$(CURDIR)/build-asan/usrbiod/usrbiod $(PY) -m pytest
-	$(ASAN_PYTHON_ENV) $(VENV)-asan/bin/python -m pytest $(ASAN_TESTS)
-
-# Those that read in the process of the tests.
-ASAN_TESTS := $(addprefix tests/python/test_,$(addsuffix .py,bytes conformance errors faults files headers memory \
-	mounts process threads))
+	$(ASAN_PYTHON_ENV) $(VENV)-asan/bin/python -m pytest -q $(SANITIZED)
 
 .PHONY: tsan
-tsan: $(VENV)/.package build-tsan/build.ninja ## the same with TSan
+tsan: $(VENV)/.package build-tsan/build.ninja ## C tests, and usrbiod under Python tests, with TSan
 	$(QUIET) 'compiling with TSan' $(MESON) compile -C build-tsan
 	$(QUIET) 'C tests with TSan' $(MESON) test -C build-tsan --print-errorlogs
-	USRBIOD=$(CURDIR)/build-tsan/usrbiod/usrbiod $(PY) -m pytest
+	USRBIOD=$(CURDIR)/build-tsan/usrbiod/usrbiod $(PY) -m pytest -q $(SANITIZED)
 
 .PHONY: valgrind
 VALGRIND := valgrind -q --leak-check=full --num-callers=40 --show-leak-kinds=definite --errors-for-leak-kinds=definite \
