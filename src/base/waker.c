@@ -2,6 +2,7 @@
 #include "waker.h"
 
 #include "clock.h"
+#include "sharedsem.h"
 
 void fst3fs_waker_init(struct fst3fs_waker *w)
 {
@@ -16,7 +17,7 @@ void fst3fs_waker_lend(struct fst3fs_waker *w, sem_t *sem)
 
 void fst3fs_waker_post(struct fst3fs_waker *w)
 {
-	sem_post(w->sem); /* can fail with EOVERFLOW alone: then the sleeper has plenty to wake for */
+	fst3fs_sem_post(w->sem);
 }
 
 /* Modelled in tests/models/ring.pml (WAKER_DRAINS_LATE) and tests/models/drive.pml (DRAINED_AFTER_STEP): after the
@@ -25,12 +26,9 @@ void fst3fs_waker_wait(struct fst3fs_waker *w, uint64_t deadline_ns)
 {
 	struct timespec ts = fst3fs_timespec(deadline_ns);
 
-	if (sem_clockwait(w->sem, CLOCK_MONOTONIC, &ts) != 0)
-		return;
-	/* One wake-up serves all that was posted by now. Bounded: the semaphore may lie in memory that another process
-	 * writes. */
-	for (int i = 0; i < 4096 && sem_trywait(w->sem) == 0; i++)
-		;
+	/* One wake-up serves all that was posted by now. */
+	if (fst3fs_sem_wait(w->sem, CLOCK_MONOTONIC, &ts) == 0)
+		fst3fs_sem_drain(w->sem);
 }
 
 void fst3fs_waker_fini(struct fst3fs_waker *w)

@@ -8,6 +8,7 @@
 
 #include "client.h"
 #include "iov.h"
+#include "sharedsem.h"
 
 static void ior_release(struct usrbio_ior *ior)
 {
@@ -126,8 +127,7 @@ int usrbio_ior_prep(struct usrbio_ior *ior, const struct usrbio_iov *iov, uint64
 
 void usrbio_ior_wake(struct usrbio_ior *ior)
 {
-	/* EOVERFLOW alone is possible, and means that the daemon has enough to wake for. */
-	sem_post(ior->submit);
+	fst3fs_sem_post(ior->submit);
 }
 
 int usrbio_ior_submit(struct usrbio_ior *ior)

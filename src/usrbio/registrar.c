@@ -11,6 +11,7 @@
 
 #include "clock.h"
 #include "pool.h"
+#include "sharedsem.h"
 #include "wire.h"
 
 static const char *const submit_names[3] = {"submit-ios.ph", "submit-ios", "submit-ios.pl"};
@@ -223,7 +224,7 @@ static void look(struct usrbio_client *c)
 	/* What the kernel says of a connection that was cut, whatever the moment. */
 	c->probe_rc = rc == -ECONNABORTED ? -ENOTCONN : rc;
 	if (rc < 0 && c->notify)
-		sem_post(c->notify);
+		fst3fs_sem_post(c->notify);
 }
 
 /* Modelled, with those who wait for it, in tests/models/registrar.pml (ENDS_WITH_A_QUEUE). */

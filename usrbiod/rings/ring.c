@@ -5,6 +5,7 @@
 #include <stdlib.h>
 
 #include "batch.h"
+#include "sharedsem.h"
 #include "sigbus.h"
 
 enum {
@@ -240,7 +241,7 @@ void ring_complete(struct ring *r, struct job *job)
 	/* Pairs with the client's check for a full queue: the entries before it have been read. */
 	__atomic_store_n(&r->header->sqe_tail, r->sqe_tail, __ATOMIC_SEQ_CST);
 	/* Last: whoever it wakes finds the completions (tests/models/ring.pml: D_POST_BEFORE_HEAD). */
-	sem_post(r->completed);
+	fst3fs_sem_post(r->completed);
 	if (sigbus_hit(r->area))
 		refuse(r, VIOLATION_MEMORY);
 	pthread_mutex_unlock(&r->lock);

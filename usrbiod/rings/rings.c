@@ -8,6 +8,7 @@
 #include "batch.h"
 #include "realtime.h"
 #include "ring.h"
+#include "sharedsem.h"
 #include "submit.h"
 
 enum {
@@ -121,7 +122,7 @@ static void form_next(struct rings *t, struct ring *r)
 	struct job *job;
 
 	if (high_queue_full(t))
-		sem_post(t->watchers[r->iov->key.priority].submit.sem);
+		fst3fs_sem_post(t->watchers[r->iov->key.priority].submit.sem);
 	else if (ring_form(r, &job, 1))
 		enqueue(t, PRIORITY_HIGH, job, INT32_MAX);
 }
@@ -230,7 +231,7 @@ void rings_stop(struct rings *t)
 
 		if (!w->started)
 			continue;
-		sem_post(w->submit.sem);
+		fst3fs_sem_post(w->submit.sem);
 		pthread_join(w->thread, NULL);
 		w->started = false;
 	}

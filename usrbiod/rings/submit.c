@@ -12,6 +12,7 @@
 #include <unistd.h>
 
 #include "clock.h"
+#include "sharedsem.h"
 #include "sigbus.h"
 
 #define SHM_DIR "/dev/shm"
@@ -94,15 +95,13 @@ void submit_destroy(struct submit *s)
 /* Modelled in tests/models/ring.pml: the posts are taken before the scan, not after it (D_DRAINS_AFTER_SCAN). */
 bool submit_wait(struct submit *s)
 {
-	/* A client may have written a huge value into it: one scan serves many posts, but not without an end. */
-	enum { POSTS_PER_SCAN = 4096 };
 	/* A client may also have taken the semaphore's memory away while this thread slept on it: no post would ever
 	 * wake it again. */
 	struct timespec until = fst3fs_timespec(fst3fs_now_ns() + 200 * FST3FS_NS_PER_MS);
 
-	if (sem_clockwait(s->sem, CLOCK_MONOTONIC, &until))
+	if (fst3fs_sem_wait(s->sem, CLOCK_MONOTONIC, &until))
 		return false;
-	for (int i = 0; i < POSTS_PER_SCAN && sem_trywait(s->sem) == 0; i++)
-		;
+	/* One scan serves all that was posted by now. */
+	fst3fs_sem_drain(s->sem);
 	return true;
 }

@@ -23,7 +23,7 @@ void submit_sweep(void);
 /* `suffix` is the priority's letter. 0 or a negative errno. */
 int submit_create(struct submit *s, char suffix);
 void submit_destroy(struct submit *s);
-/* Sleeps until it is posted (true), or for a while (false); takes the posts there are, within reason. */
+/* Sleeps until it is posted (true), or for a while (false); takes the posts there are. */
 bool submit_wait(struct submit *s);
 
 #endif

@@ -11,6 +11,7 @@
 #include "hf3fs_mounts.h"
 #include "hf3fs_usrbio.h"
 #include "iov.h"
+#include "sharedsem.h"
 
 /* Behind hf3fs_ior.iorh. */
 struct handle {
@@ -202,12 +203,21 @@ static int take(struct usrbio_ior *ior, struct hf3fs_cqe *out, int max)
 	return n;
 }
 
-/* Sleeps until the daemon posts. False when the time is over. */
+static bool is_over(const struct timespec *abs_timeout)
+{
+	struct timespec now;
+
+	clock_gettime(CLOCK_REALTIME, &now);
+	return now.tv_sec > abs_timeout->tv_sec ||
+	       (now.tv_sec == abs_timeout->tv_sec && now.tv_nsec >= abs_timeout->tv_nsec);
+}
+
+/* Sleeps until the daemon posts. False when the time is over, however many posts there are: it may lie. */
 static bool wait_for_post(struct usrbio_ior *ior, const struct timespec *abs_timeout)
 {
-	int rc = abs_timeout ? sem_timedwait(ior->ring.done, abs_timeout) : sem_wait(ior->ring.done);
+	int rc = fst3fs_sem_wait(ior->ring.done, CLOCK_REALTIME, abs_timeout);
 
-	return rc == 0 || errno == EINTR;
+	return (rc == 0 || rc == -EINTR || rc == -EAGAIN) && !(abs_timeout && is_over(abs_timeout));
 }
 
 int hf3fs_wait_for_ios(const struct hf3fs_ior *ior, struct hf3fs_cqe *cqes, int cqec, int min_results,

@@ -276,6 +276,40 @@ static void a_wait_ends_with_its_time(void **state)
 	hf3fs_iordestroy(&ior);
 }
 
+/* Where the daemon keeps the semaphore of a ring with 4 entries. */
+static sem_t *completed(const struct hf3fs_ior *ior)
+{
+	return (sem_t *)((uint8_t *)ior->iov.base + 16 + 96 * (4 + 1));
+}
+
+static void posts_without_results_do_not_prolong_a_wait(void **state)
+{
+	const struct scratch *s = *state;
+	struct timespec past = {.tv_sec = 1};
+	struct hf3fs_cqe cqe;
+	struct hf3fs_ior ior;
+
+	assert_int_equal(hf3fs_iorcreate(&ior, s->dir, 4, true, 0, -1), 0);
+	sem_init(completed(&ior), 1, SEM_VALUE_MAX);
+	assert_int_equal(hf3fs_wait_for_ios(&ior, &cqe, 1, 1, &past), 0);
+	hf3fs_iordestroy(&ior);
+}
+
+static void nonsense_in_the_semaphore_ends_nothing(void **state)
+{
+	const struct scratch *s = *state;
+	struct timespec past = {.tv_sec = 1}, bad = {.tv_nsec = -1};
+	struct hf3fs_cqe cqe;
+	struct hf3fs_ior ior;
+
+	assert_int_equal(hf3fs_iorcreate(&ior, s->dir, 4, true, 0, -1), 0);
+	memset(completed(&ior), 0x55, sizeof(sem_t));
+	memset(completed(&ior), 0, 4);
+	assert_int_equal(hf3fs_wait_for_ios(&ior, &cqe, 1, 1, &past), 0);
+	assert_int_equal(hf3fs_wait_for_ios(&ior, &cqe, 1, 1, &bad), 0);
+	hf3fs_iordestroy(&ior);
+}
+
 struct family {
 	const struct scratch *s;
 	struct hf3fs_iov iov;
@@ -344,6 +378,8 @@ int main(void)
 		DROPIN_TEST(a_wrapped_buffer_is_only_described),
 		DROPIN_TEST(files_off_3fs_are_not_registered),
 		DROPIN_TEST(a_wait_ends_with_its_time),
+		DROPIN_TEST(posts_without_results_do_not_prolong_a_wait),
+		DROPIN_TEST(nonsense_in_the_semaphore_ends_nothing),
 		DROPIN_TEST(a_child_makes_its_own_and_leaves_its_parents),
 	};
 

@@ -250,6 +250,37 @@ static void a_truncated_submit_semaphore_ends_nothing_else(void **state)
 	assert_int_equal(truncate(target, 0), 0);
 }
 
+/* For glibc's sem_post() and sem_wait() that ends a process. */
+static void spoil(sem_t *sem)
+{
+	memset((uint8_t *)sem + 4, 0x55, sizeof(*sem) - 4);
+}
+
+static void nonsense_in_a_rings_semaphore_ends_nothing_else(void **state)
+{
+	struct usrbio_cqe cqe;
+
+	(void)state;
+	spoil(ring.completed);
+	raw_prep(&ring, &buf, 0, ino, 0, 10);
+	raw_post(&ring);
+	for (int i = 0; i < 2000 && !raw_reap(&ring, &cqe); i++)
+		usleep(10000);
+	assert_int_equal(cqe.result, 10);
+}
+
+static void nonsense_in_a_submit_semaphore_ends_nothing_else(void **state)
+{
+	struct raw_ring low;
+
+	(void)state;
+	assert_int_equal(raw_ring_make(&mount, &low, 4, ".r1.pl.t0"), 0);
+	spoil(low.submit);
+	/* So long that its watcher, which sleeps for 200 ms at a time, has looked at it. */
+	usleep(500000);
+	raw_ring_drop(&mount, &low);
+}
+
 static int symlink_to(const char *target, const char *attributes)
 {
 	struct raw_shm s = {0};
@@ -395,6 +426,8 @@ int main(void)
 		LIE(overwritten_daemon_indices_do_not_matter),
 		LIE(a_truncated_ring_is_refused),
 		LIE(a_truncated_buffer_is_a_bad_address),
+		LIE(nonsense_in_a_rings_semaphore_ends_nothing_else),
+		LIE(nonsense_in_a_submit_semaphore_ends_nothing_else),
 		LIE(a_truncated_submit_semaphore_ends_nothing_else),
 		LIE(objects_that_are_no_shared_memory_are_refused),
 		LIE(a_depth_larger_than_the_ring_is_refused),
