@@ -1,121 +1,31 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The table of tensors beside the safetensors package: the same verdict, and the same tensors.
+"""The table of tensors beside the safetensors package: the same verdict, and the same tensors."""
 
-The library's own functions run, in tests/c/safetensors/table_verdict.c, under sanitizers where the compiler has them.
-"""
-
-import importlib.util
-import os
+import functools
 import random
 import re
-import shutil
-import subprocess
 from pathlib import Path
-from typing import Callable, Dict, Iterable, Iterator, List, NamedTuple, Optional, Tuple
+from typing import Callable, List
 
 import pytest
 
-safetensors = pytest.importorskip("safetensors", minversion="0.8", reason="older ones do not know every dtype")
+pytest.importorskip("safetensors", minversion="0.8", reason="older ones do not know every dtype")
 
-ROOT = Path(__file__).resolve().parent.parent.parent
-CORPUS = ROOT / "tests" / "data" / "safetensors"
-
-spec = importlib.util.spec_from_file_location("make", CORPUS / "make.py")
-make = importlib.util.module_from_spec(spec)
-spec.loader.exec_module(make)
-
-
-class Verdict(NamedTuple):
-    """What table_verdict says of one file."""
-
-    rule: str  # "" when it is valid
-    position: int
-    text: str
-    tensors: List[Tuple[str, str, List[int], int, int]]  # name, dtype, shape, begin, end
-    metadata: Optional[Dict[str, str]]
-
-
-def parse(lines: List[str]) -> Verdict:
-    word, *rest = lines[0].split(" ", 4)
-    if word == "broken":
-        return Verdict(rest[0], int(rest[2]), rest[3], [], None)
-    tensors, metadata = [], {} if rest else None
-    for line in lines[1:]:
-        kind, *fields = line.split(" ")
-        if kind == "tensor":
-            *numbers, name = fields[1:]
-            begin, end, rank, *shape = map(int, numbers)
-            assert len(shape) == rank
-            tensors.append((bytes.fromhex(name).decode(), fields[0], shape, begin, end))
-        else:
-            key, value = (bytes.fromhex(field).decode() for field in fields)
-            metadata[key] = value
-    return Verdict("", -1, "", tensors, metadata)
-
-
-def groups(lines: Iterable[str]) -> Iterator[List[str]]:
-    """The lines of each file: the first of them begins with its verdict."""
-    group: List[str] = []
-    for line in lines:
-        if group and line.startswith(("valid", "broken")):
-            yield group
-            group = []
-        group.append(line)
-    if group:
-        yield group
+import verdicts
+from verdicts import CORPUS, OURS_ALONE, ROOT, Verdict, groups, make, refusal, run, same, same_tensors
 
 
 @pytest.fixture(scope="module")
 def program(tmp_path_factory: pytest.TempPathFactory) -> str:
-    compiler = shutil.which(os.environ.get("CC", "cc"))
-    if compiler is None:
-        pytest.skip("no C compiler to build table_verdict with")
     made = tmp_path_factory.mktemp("table") / "table_verdict"
-    sources = [*(ROOT / "src" / "safetensors").glob("*.c"), ROOT / "src" / "base" / "err.c"]
-    folders = [ROOT / "include", ROOT / "src" / "base", ROOT / "src" / "safetensors"]
-    command = [
-        compiler,
-        "-O1",
-        "-g",
-        "-std=gnu11",
-        "-D_GNU_SOURCE",
-        "-o",
-        str(made),
-        *(f"-I{path}" for path in folders),
-    ]
-    command += map(str, [*sources, ROOT / "tests" / "c" / "safetensors" / "table_verdict.c"])
-    sanitizers = ["-fsanitize=address,undefined", "-fno-sanitize-recover=all"]
-    if subprocess.run([*command, *sanitizers], capture_output=True, check=False).returncode != 0:
-        subprocess.run(command, check=True)
+    if not verdicts.build(made):
+        pytest.skip("no C compiler to build table_verdict with")
     return str(made)
-
-
-def run(*command: str) -> List[str]:
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stderr
-    return done.stdout.splitlines()
 
 
 @pytest.fixture
 def judge(program: str, tmp_path: Path) -> Callable[[List[bytes]], List[Verdict]]:
-    def judge(contents: List[bytes]) -> List[Verdict]:
-        paths = [tmp_path / f"{i}.safetensors" for i in range(len(contents))]
-        for path, content in zip(paths, contents):
-            path.write_bytes(content)
-        verdicts = [parse(lines) for lines in groups(run(program, *map(str, paths)))]
-        assert len(verdicts) == len(contents)
-        return verdicts
-
-    return judge
-
-
-def refusal(content: bytes) -> str:
-    """Why the safetensors package refuses a file; "" if it does not."""
-    try:
-        safetensors.deserialize(content)
-    except safetensors.SafetensorError as e:
-        return str(e)
-    return ""
+    return functools.partial(verdicts.judge, program, tmp_path)
 
 
 # ------------------------------------------------------------------ the corpus
@@ -158,16 +68,6 @@ def test_the_same_verdict(judge: Callable) -> None:
     for rule, kinds in make.BROKEN.items():
         for kind, content in kinds.items():
             assert bool(refusal(content)) == (f"{rule}.{kind}" not in make.TAKEN), f"{rule}.{kind}"
-
-
-def same_tensors(content: bytes, verdict: Verdict, path: Path) -> None:
-    expected = {name: (info["dtype"], info["shape"], info["data"]) for name, info in safetensors.deserialize(content)}
-    assert {name: (dtype, shape, content[begin:end]) for name, dtype, shape, begin, end in verdict.tensors} == expected
-    path.write_bytes(content)
-    with safetensors.safe_open(path, "np") as file:
-        assert file.metadata() == verdict.metadata
-        places = {name: (begin, end) for name, _, _, begin, end in verdict.tensors}
-        assert [places[name] for name in file.offset_keys()] == list(places.values())
 
 
 def test_the_same_tensors(judge: Callable, tmp_path: Path) -> None:
@@ -216,26 +116,14 @@ def mutate(content: bytes, random_: random.Random) -> bytes:
     return make.file(bytes(header), length=wrong if random_.random() < 0.05 else -1) + data
 
 
-#: Rules that the safetensors package does not have, or not in every case.
-OURS_ALONE = {rule.partition(".")[0] for rule in make.TAKEN}
-
-
 @pytest.mark.parametrize("seed", range(4))
 def test_the_same_verdict_on_mutated_files(judge: Callable, tmp_path: Path, seed: int) -> None:
     random_ = random.Random(seed)
     broken = [content for kinds in make.BROKEN.values() for content in kinds.values() if len(content) > 8]
     bases = [*make.VALID.values(), *make.VALID.values(), *broken]
     contents = [mutate(random_.choice(bases), random_) for _ in range(1500)]
-    valid = 0
-    for content, verdict in zip(contents, judge(contents)):
-        reason = refusal(content)
-        if verdict.rule == "" and reason == "":
-            same_tensors(content, verdict, tmp_path / "file")
-            valid += 1
-        elif verdict.rule == "":
-            assert "number out of range" in reason, (content, reason)
-        elif reason == "":
-            assert verdict.rule in OURS_ALONE, (content, verdict.text)
+    path = tmp_path / "file"
+    valid = sum(same(content, verdict, path) for content, verdict in zip(contents, judge(contents)))
     assert valid > 50, "mutations must not all break their file"
 
 
