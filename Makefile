@@ -131,6 +131,14 @@ model: $(VENV)/.ready ## search the models of the protocols exhaustively, and fi
 	@hack/need model
 	@$(PY) tests/models/run.py $(MODELS)
 
+FUZZ_SECONDS ?= 60
+
+.PHONY: fuzz
+fuzz: $(VENV)/.tested build-fuzz/build.ninja ## fuzz what reads the bytes of others for FUZZ_SECONDS (60) each, with ASan, UBSan and the lines reached (FUZZ="key fuse": those alone)
+	$(QUIET) 'compiling for libFuzzer' $(MESON) compile -C build-fuzz
+	@$(PY) tests/fuzz/run.py build-fuzz $(FUZZ_SECONDS) $(FUZZ)
+	@$(if $(FUZZ),,$(PY) tests/fuzz/differential.py build-fuzz/corpus/table)
+
 .PHONY: wheel
 wheel: $(VENV)/.ready ## sdist and an audited wheel for every Python and most Linuxes, into dist/
 	@rm -rf dist build-dist && mkdir build-dist
@@ -231,6 +239,11 @@ build-asan/build.ninja: | $(VENV)/.ready
 	@hack/need test
 	$(QUIET) 'configuring build-asan' $(MESON) setup build-asan -Dwerror=true -Dtests=enabled -Dpython=disabled \
 		-Db_sanitize=address,undefined -Db_lundef=false
+
+build-fuzz/build.ninja: | $(VENV)/.ready
+	@hack/need fuzz
+	$(QUIET) 'configuring build-fuzz' env CC=clang $(MESON) setup build-fuzz -Dwerror=true -Dfuzz=true -Dtests=disabled \
+		-Dpython=disabled -Db_sanitize=address,undefined -Db_lundef=false
 
 build-tsan/build.ninja: | $(VENV)/.ready
 	@hack/need test

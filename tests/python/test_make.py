@@ -54,7 +54,7 @@ def recipe(*targets: str) -> List[str]:
 
 @pytest.mark.skipif(shutil.which("make") is None, reason="no make here")
 @pytest.mark.parametrize(
-    "target", ["demo", "check", "test", "lint", "bench", "asan", "tsan", "valgrind", "test-fastsafetensors"]
+    "target", ["demo", "check", "test", "lint", "bench", "asan", "tsan", "valgrind", "fuzz", "test-fastsafetensors"]
 )
 def test_what_says_much_is_quiet(target: str) -> None:
     chatty = [line for line in recipe(target) if re.search(r"-m pip |meson (setup|compile|test) ", line)]
