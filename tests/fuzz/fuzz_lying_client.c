@@ -123,7 +123,8 @@ static void look(struct run *r)
 		world_run(r->world, jobs[i]);
 	for (int i = first; i != r->ring->cqe_head; i = (i + 1) % r->ring->slots)
 		check_completion(r, i);
-	HOLDS(r->ring->header->cqe_head == r->ring->cqe_head || n == 0);
+	/* What hangs on purpose completes nothing. */
+	HOLDS(r->ring->header->cqe_head == r->ring->cqe_head || first == r->ring->cqe_head);
 }
 
 static void deregister(struct run *r)
