@@ -60,7 +60,7 @@ def targets_of(build: Path) -> List[Target]:
 def call(target: Target, log: Path, profile: Path, *options: str) -> int:
     """The target under libFuzzer; its status. What a crash leaves in /dev/shm is removed."""
     with log.open("wb") as file:
-        environment = {"LLVM_PROFILE_FILE": str(profile), "UBSAN_OPTIONS": "print_stacktrace=1"}
+        environment = {**os.environ, "LLVM_PROFILE_FILE": str(profile), "UBSAN_OPTIONS": "print_stacktrace=1"}
         with subprocess.Popen(
             [str(target.program), *options, *target.seeds],
             stdin=subprocess.DEVNULL,
