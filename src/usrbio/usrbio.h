@@ -31,8 +31,8 @@
  * in `buf`; 0 and "" when it is on none; -ERANGE when `size` is too small; another negative errno. */
 int usrbio_mount_of(const char *path, char *buf, size_t size);
 
-/* Does the ioctl of protocol section 1 say that this fd is on 3FS? */
-bool usrbio_fd_is_3fs(int fd);
+/* Does the ioctl of protocol section 1 say that this fd is on 3FS? 1, 0, or a negative errno: nobody knows. */
+int usrbio_fd_is_3fs(int fd);
 
 /* ------------------------------------------------------------------ client */
 
