@@ -131,6 +131,12 @@ model: $(VENV)/.ready ## search the models of the protocols exhaustively, and fi
 	@hack/need model
 	@$(PY) tests/models/run.py $(MODELS)
 
+.PHONY: inject
+inject: $(VENV)/.package build/build.ninja ## every allocation and system call fails in turn, in C and under Python (make test: one of each place)
+	@hack/need test
+	$(QUIET) 'C with failing calls' $(MESON) test -C build --print-errorlogs inject
+	@INJECT=all $(PY) -m pytest -q tests/python/test_inject.py
+
 .PHONY: wheel
 wheel: $(VENV)/.ready ## sdist and an audited wheel for every Python and most Linuxes, into dist/
 	@rm -rf dist build-dist && mkdir build-dist

@@ -49,6 +49,7 @@ SLOW = (
     "test_fastsafetensors.py",
     "test_fastsafetensors_copier.py",
     "test_gpu_fake.py",
+    "test_inject.py",
     "test_packaging.py",
     "test_populate.py::test_conformance_without",
     "test_pages.py::test_the_",  # which build the site
