@@ -3,6 +3,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <sched.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -226,11 +227,20 @@ static void look(struct usrbio_client *c)
 		sem_post(c->notify);
 }
 
+/* The official library makes its objects here, for everybody: until their mode was changed, anybody could open them. So
+ * this thread gets a mask of its own. Where containers forbid that, their mode is all that is left. */
+static void keep_others_out(void)
+{
+	if (unshare(CLONE_FS) == 0)
+		umask(0077);
+}
+
 /* Modelled, with those who wait for it, in tests/models/registrar.pml (ENDS_WITH_A_QUEUE). */
 static void *registrar_main(void *arg)
 {
 	struct usrbio_client *c = arg;
 
+	keep_others_out();
 	pthread_mutex_lock(&c->lock);
 	/* What is queued is done before the end: deregistering by name is exact, while the daemon may see the same
 	 * owner in clients of another pid namespace. */

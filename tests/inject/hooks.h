@@ -31,6 +31,7 @@
 	X(ioctl, MINUS_ERRNO, EIO, 0) \
 	X(fstat64, MINUS_ERRNO, EIO, ENOTCONN) \
 	X(stat64, MINUS_ERRNO, EIO, ENOTCONN) \
+	X(lstat64, MINUS_ERRNO, EIO, 0) \
 	X(statx, MINUS_ERRNO, EIO, ENOSYS) \
 	X(fstatvfs64, MINUS_ERRNO, EIO, 0) \
 	X(access, MINUS_ERRNO, EIO, EACCES) \
@@ -53,6 +54,7 @@
 	X(unlinkat, MINUS_ERRNO, EIO, ENOTCONN) \
 	/* the rest of the machine */ \
 	X(getrandom, MINUS_ERRNO, ENOSYS, 0) \
+	X(unshare, MINUS_ERRNO, EPERM, 0) \
 	X(syscall, MINUS_ERRNO, ENOSYS, EPERM) \
 	X(dlopen, NO_LIBRARY, 0, 0) \
 	X(sem_open, NULL_ERRNO, EMFILE, EACCES) \
