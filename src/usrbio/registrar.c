@@ -104,7 +104,9 @@ static int open_dir(struct usrbio_client *c)
 
 static bool is_semaphore(const char *path)
 {
-	return usrbio_shm_path_ok(path) && strncmp(path, USRBIO_SHM_DIR "/sem.", strlen(USRBIO_SHM_DIR "/sem.")) == 0;
+	const size_t prefix = strlen(USRBIO_SHM_DIR "/sem.");
+
+	return usrbio_shm_path_ok(path) && strncmp(path, USRBIO_SHM_DIR "/sem.", prefix) == 0 && path[prefix];
 }
 
 /* Notes the semaphore of one priority, if there is one. */

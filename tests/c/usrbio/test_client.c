@@ -116,6 +116,55 @@ static void a_semaphore_that_was_cut_short_is_refused(void **state)
 	scratch_remove(&s);
 }
 
+/* What a mount of somebody's may name instead; `%s` is the semaphore's own name. */
+static const char *const elsewhere[] = {"/etc/passwd", "/dev/shm/../etc/passwd", "/dev/shm/sem.", "/dev/shm/.x",
+					"/dev/shm/x",  "../../../etc/passwd",	 "sem.x",	  "/dev/shm/sem.%s/x"};
+
+static void a_semaphore_elsewhere_is_not_opened(void **state)
+{
+	struct usrbio_client *c = NULL;
+	char path[160], target[160];
+	struct scratch s;
+
+	(void)state;
+	scratch_make(&s);
+	snprintf(path, sizeof(path), "%s/submit-ios", s.iovs);
+	for (size_t i = 0; i < sizeof(elsewhere) / sizeof(elsewhere[0]); i++) {
+		snprintf(target, sizeof(target), elsewhere[i], s.sem_name + 1);
+		assert_int_equal(unlink(path), 0);
+		assert_int_equal(symlink(target, path), 0);
+		assert_int_not_equal(usrbio_client_open(s.dir, TIMEOUT_MS, &c, NULL), 0);
+		assert_null(c);
+	}
+	scratch_remove(&s);
+}
+
+/* Something else has the semaphore's name: a link to a file of the user's, a FIFO, a folder. */
+static void what_is_no_semaphore_is_not_opened(void **state)
+{
+	struct usrbio_client *c;
+	struct usrbio_ior *ior;
+	struct scratch s;
+	char path[96];
+
+	(void)state;
+	scratch_make(&s);
+	c = open_client(&s);
+	snprintf(path, sizeof(path), "/dev/shm/sem.%s", s.sem_name + 1);
+	assert_int_equal(unlink(path), 0);
+	assert_int_equal(symlink("/etc/passwd", path), 0);
+	assert_int_equal(usrbio_ior_create(c, 4, 0, &ior, NULL), -EINVAL);
+	assert_int_equal(unlink(path), 0);
+	assert_int_equal(mkfifo(path, 0666), 0);
+	assert_int_equal(usrbio_ior_create(c, 4, 0, &ior, NULL), -EINVAL);
+	assert_int_equal(unlink(path), 0);
+	assert_int_equal(mkdir(path, 0777), 0);
+	assert_int_equal(usrbio_ior_create(c, 4, 0, &ior, NULL), -EINVAL);
+	assert_int_equal(rmdir(path), 0);
+	assert_true(usrbio_client_close(c, soon()));
+	scratch_remove(&s);
+}
+
 struct making {
 	struct usrbio_task task;
 	char path[96];
@@ -368,6 +417,8 @@ int main(void)
 		cmocka_unit_test(registers_and_leaves_nothing),
 		cmocka_unit_test(buffers_may_outlive_their_client),
 		cmocka_unit_test(a_semaphore_that_was_cut_short_is_refused),
+		cmocka_unit_test(a_semaphore_elsewhere_is_not_opened),
+		cmocka_unit_test(what_is_no_semaphore_is_not_opened),
 		cmocka_unit_test(what_others_make_on_the_thread_is_for_its_owner_alone),
 		cmocka_unit_test(submits_once_for_what_was_queued),
 		cmocka_unit_test(tells_what_is_not_a_mount),
