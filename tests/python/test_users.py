@@ -2,6 +2,7 @@
 """Two users on one machine: neither reads the other's weights, nor disturbs its reads."""
 
 import contextlib
+import errno
 import os
 import socket
 import stat
@@ -141,6 +142,34 @@ def touch_objects(names: List[Path]) -> None:
         refused(lambda n=name: n.chmod(0o666))
         refused(lambda n=name: n.unlink())
         refused(lambda n=name: n.rename(SHM / "mine"))
+
+
+# ------------------------------------------------------------------ the semaphores, which are everybody's
+
+
+def failing(mount: Mount, path: str) -> Callable[..., None]:
+    """Opens a reader, and then makes reads that fail."""
+
+    def work(say: Callable[[str], None], hear: Callable[[], str]) -> None:
+        with ThreeFSFileReader(str(mount.path), require="usrbio", usrbio="builtin", timeout=60) as reader:
+            reader.read_chunked(path, 0, 0, 1)
+            say("opened")
+            while hear():
+                with pytest.raises(OSError, match=r"cut .* short") as caught:
+                    reader.read_chunked(path, 0, 0, SIZE)
+                say(str(caught.value.errno))
+
+    return work
+
+
+def test_a_semaphore_that_is_cut_short_ends_no_process(open_mount: Mount, data: bytes) -> None:
+    child = Child(ALICE, failing(open_mount, open_mount.write("model", data)))
+    assert child.hear() == "opened"
+    as_user(MALLORY, lambda: [os.truncate(semaphore, 0) for semaphore in open_mount.semaphores])
+    for _ in range(2):
+        child.say("again")
+        assert int(child.hear()) in (errno.EOWNERDEAD, errno.EINVAL)
+    child.end()
 
 
 # ------------------------------------------------------------------ names that others have made

@@ -116,6 +116,31 @@ static void a_semaphore_that_was_cut_short_is_refused(void **state)
 	scratch_remove(&s);
 }
 
+static void a_semaphore_that_is_cut_short_under_a_ring_is_told(void **state)
+{
+	struct usrbio_result result;
+	struct usrbio_client *c;
+	struct usrbio_iov *iov;
+	struct usrbio_ior *ior;
+	struct scratch s;
+	char path[96];
+
+	(void)state;
+	scratch_make(&s);
+	c = open_client(&s);
+	snprintf(path, sizeof(path), "/dev/shm/sem.%s", s.sem_name + 1);
+	assert_int_equal(usrbio_iov_create(c, 4096, 0, -1, &iov, NULL), 0);
+	assert_int_equal(usrbio_ior_create(c, 2, 0, &ior, NULL), 0);
+	assert_int_equal(usrbio_ior_prep(ior, iov, 0, 1, 0, 4096, 7), 0);
+	assert_int_equal(truncate(path, 0), 0);
+	assert_int_equal(usrbio_ior_submit(ior), -EOWNERDEAD);
+	assert_int_equal(usrbio_ior_reap(ior, &result, 1), -EOWNERDEAD);
+	usrbio_ior_destroy(ior);
+	usrbio_iov_destroy(iov);
+	assert_true(usrbio_client_close(c, soon()));
+	scratch_remove(&s);
+}
+
 /* What a mount of somebody's may name instead; `%s` is the semaphore's own name. */
 static const char *const elsewhere[] = {"/etc/passwd", "/dev/shm/../etc/passwd", "/dev/shm/sem.", "/dev/shm/.x",
 					"/dev/shm/x",  "../../../etc/passwd",	 "sem.x",	  "/dev/shm/sem.%s/x"};
@@ -417,6 +442,7 @@ int main(void)
 		cmocka_unit_test(registers_and_leaves_nothing),
 		cmocka_unit_test(buffers_may_outlive_their_client),
 		cmocka_unit_test(a_semaphore_that_was_cut_short_is_refused),
+		cmocka_unit_test(a_semaphore_that_is_cut_short_under_a_ring_is_told),
 		cmocka_unit_test(a_semaphore_elsewhere_is_not_opened),
 		cmocka_unit_test(what_is_no_semaphore_is_not_opened),
 		cmocka_unit_test(what_others_make_on_the_thread_is_for_its_owner_alone),
