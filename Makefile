@@ -139,6 +139,12 @@ fuzz: $(VENV)/.tested build-fuzz/build.ninja ## fuzz what reads the bytes of oth
 	@$(PY) tests/fuzz/run.py build-fuzz $(FUZZ_SECONDS) $(FUZZ)
 	@$(if $(FUZZ),,$(PY) tests/fuzz/differential.py build-fuzz/corpus/table)
 
+.PHONY: inject
+inject: $(VENV)/.package build/build.ninja ## every allocation and system call fails in turn, in C and under Python (make test: one of each place)
+	@hack/need test
+	$(QUIET) 'C with failing calls' $(MESON) test -C build --print-errorlogs inject
+	@INJECT=all $(PY) -m pytest -q tests/python/test_inject.py
+
 .PHONY: wheel
 wheel: $(VENV)/.ready ## sdist and an audited wheel for every Python and most Linuxes, into dist/
 	@rm -rf dist build-dist && mkdir build-dist

@@ -2,11 +2,23 @@
 #include "dl.h"
 
 #include <dlfcn.h>
+#include <errno.h>
+#include <link.h>
 #include <string.h>
 
-void *fst3fs_dl_loaded(const char *soname)
+static int has_name(struct dl_phdr_info *info, size_t size, void *soname)
 {
-	return dlopen(soname, RTLD_NOW | RTLD_NOLOAD);
+	const char *slash = strrchr(info->dlpi_name, '/');
+
+	(void)size;
+	return strcmp(slash ? slash + 1 : info->dlpi_name, soname) == 0;
+}
+
+int fst3fs_dl_loaded(const char *soname, void **lib)
+{
+	*lib = dlopen(soname, RTLD_NOW | RTLD_NOLOAD);
+	/* dlopen says the same of one that is not there and of one that it has no memory to look for. */
+	return !*lib && dl_iterate_phdr(has_name, (void *)soname) ? -ENOMEM : 0;
 }
 
 const char *fst3fs_dl_resolve(void *lib, const struct fst3fs_dl_symbol *symbols, size_t n, void *table)

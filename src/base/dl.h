@@ -15,9 +15,9 @@ struct fst3fs_dl_symbol {
 	bool optional;	  /* a library without it is still of use; the member is NULL then */
 };
 
-/* The library `soname`, if this process has it loaded already; NULL otherwise. Never loads anything. The library then
- * stays loaded for the rest of the process. */
-void *fst3fs_dl_loaded(const char *soname);
+/* The library `soname`, if this process has it loaded already: 0 and `*lib`, which is NULL otherwise. -ENOMEM: it is
+ * loaded, and cannot be had. Never loads anything. The library then stays loaded for the rest of the process. */
+int fst3fs_dl_loaded(const char *soname, void **lib);
 
 /* Fills the function pointers of `table`. Returns the name of the first symbol that is not optional and missing, or
  * NULL; whatever was found is filled in either way. */

@@ -16,23 +16,27 @@ static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
 static struct fst3fs_cuda_driver driver;	    /* written under `lock`, once, before `loaded` is set */
 static _Atomic(struct fst3fs_cuda_driver *) loaded; /* release here, acquire in fst3fs_cuda_driver_get */
 
-const struct fst3fs_cuda_driver *fst3fs_cuda_driver_get(void)
+int fst3fs_cuda_driver_get(const struct fst3fs_cuda_driver **out)
 {
 	struct fst3fs_cuda_driver *cu = atomic_load_explicit(&loaded, memory_order_acquire);
-	void *lib;
+	void *lib = NULL;
+	int rc = 0;
 
+	*out = cu;
 	if (cu)
-		return cu;
+		return 0;
 	pthread_mutex_lock(&lock);
 	cu = atomic_load_explicit(&loaded, memory_order_relaxed);
-	lib = cu ? NULL : fst3fs_dl_loaded("libcuda.so.1");
+	if (!cu)
+		rc = fst3fs_dl_loaded("libcuda.so.1", &lib);
 	if (lib) {
 		driver.missing = fst3fs_dl_resolve(lib, symbols, sizeof(symbols) / sizeof(symbols[0]), &driver);
 		cu = &driver;
 		atomic_store_explicit(&loaded, cu, memory_order_release);
 	}
 	pthread_mutex_unlock(&lock);
-	return cu;
+	*out = cu;
+	return rc;
 }
 
 const char *fst3fs_cuda_result_name(const struct fst3fs_cuda_driver *cu, fst3fs_cu_result rc)

@@ -85,8 +85,9 @@ struct fst3fs_cuda_driver {
 };
 #undef FST3FS_CUDA_MEMBER
 
-/* The driver, if this process has loaded it; NULL otherwise. Filled once and valid for ever. */
-const struct fst3fs_cuda_driver *fst3fs_cuda_driver_get(void);
+/* The driver, if this process has loaded it: 0 and `*out`, filled once and valid for ever; NULL otherwise. -ENOMEM:
+ * nobody knows, and an address may be a GPU's. */
+int fst3fs_cuda_driver_get(const struct fst3fs_cuda_driver **out);
 
 /* Records "<where>: <call> failed: <the driver's name for rc> (<its text>)" and returns -EIO. */
 int fst3fs_cuda_error(const struct fst3fs_cuda_driver *cu, struct fst3fs_error *err, const char *where,

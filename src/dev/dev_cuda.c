@@ -29,10 +29,15 @@ static struct cuda_dev *cuda_dev(struct fst3fs_dev *dev)
 
 static int cuda_match(uint64_t address, int *ordinal, struct fst3fs_error *err)
 {
-	const struct fst3fs_cuda_driver *cu = fst3fs_cuda_driver_get();
+	const struct fst3fs_cuda_driver *cu;
 	struct fst3fs_cuda_place place;
-	int rc = cu ? fst3fs_cuda_locate(cu, address, &place, err) : 0;
+	int rc = fst3fs_cuda_driver_get(&cu);
 
+	if (rc < 0)
+		return fst3fs_err_set(err, rc, "no memory to look for the CUDA driver");
+	if (!cu)
+		return 0;
+	rc = fst3fs_cuda_locate(cu, address, &place, err);
 	if (rc > 0)
 		*ordinal = place.ordinal;
 	return rc;
@@ -41,10 +46,10 @@ static int cuda_match(uint64_t address, int *ordinal, struct fst3fs_error *err)
 static int cuda_open(int ordinal, const struct fst3fs_dev_config *config, struct fst3fs_dev **out,
 		     struct fst3fs_error *err)
 {
-	const struct fst3fs_cuda_driver *cu = fst3fs_cuda_driver_get();
+	const struct fst3fs_cuda_driver *cu;
 	struct cuda_dev *dev;
 
-	if (!cu || cu->missing)
+	if (fst3fs_cuda_driver_get(&cu) < 0 || !cu || cu->missing)
 		return fst3fs_err_set_kind(err, FST3FS_ERROR_DEVICE, -ENOTSUP,
 					   "the CUDA driver in this process has no %s; version 450 or newer is needed",
 					   cu ? cu->missing : "libcuda.so.1");

@@ -195,7 +195,8 @@ static int sdk_file_open(const char *sdk_path, struct fst3fs_io_file *file, stru
 	if (rc < 0)
 		return rc;
 	rc = register_fd(sdk, file->fd);
-	if (rc == EBADF)
+	/* The library says the same of a file that it could not ask. */
+	if (rc == EBADF && usrbio_fd_is_3fs(file->fd) == 0)
 		return 0; /* not on 3FS, and so nothing that is read through the library */
 	if (rc > 0)
 		return fst3fs_err_set(err, -rc, "%s refused to register the file: %s", sdk->path, fst3fs_strerror(rc));

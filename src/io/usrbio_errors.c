@@ -14,6 +14,7 @@ const char *fst3fs_usrbio_explain(int code)
 		{-ENODATA, "a hole: this part of the file was never written"},
 		{-EBADF, "the daemon does not know the file as open"},
 		{-EINVAL, "the daemon does not know the buffer, or the range lies outside of it"},
+		{-EOWNERDEAD, "another user has cut the daemon's semaphore short; mount the 3FS again"},
 		{-EACCES, "the daemon could not register the buffer with its RDMA device, or it is another user's"},
 	};
 

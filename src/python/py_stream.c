@@ -88,15 +88,14 @@ static int stream_open(struct py_stream *self, const size_t *numbers, Py_ssize_t
 PyObject *py_reader_stream(PyObject *object, PyObject *args)
 {
 	PyObject *checkpoint_type = PyObject_GetAttrString((PyObject *)Py_TYPE(object), "_Checkpoint");
-	PyObject *type = PyObject_GetAttrString((PyObject *)Py_TYPE(object), "_Stream");
+	PyObject *type = checkpoint_type ? PyObject_GetAttrString((PyObject *)Py_TYPE(object), "_Stream") : NULL;
 	PyObject *checkpoint, *which, *ahead_given;
 	struct py_stream *self = NULL;
 	size_t *numbers = NULL;
 	int64_t ahead;
 	Py_ssize_t n;
 
-	if (!checkpoint_type || !type ||
-	    !PyArg_ParseTuple(args, "O!OO:stream", checkpoint_type, &checkpoint, &which, &ahead_given) ||
+	if (!type || !PyArg_ParseTuple(args, "O!OO:stream", checkpoint_type, &checkpoint, &which, &ahead_given) ||
 	    py_int64(ahead_given, "ahead", NULL, 0, INT64_MAX, &ahead) < 0)
 		goto out;
 	n = py_numbers_parse(which, &numbers);

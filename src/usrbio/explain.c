@@ -39,6 +39,7 @@ static const struct reason no_link[] = {
 static const struct reason no_sem[] = {
 	{-ENOENT, "it is not here: this container has a /dev/shm of its own; " OTHER_SHM},
 	{-EACCES, "this user may not open it"},
+	{-EINVAL, "it is no semaphore, or somebody has cut it short; mount the 3FS again"},
 	{0, NULL},
 };
 

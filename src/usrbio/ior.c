@@ -8,7 +8,7 @@
 
 #include "client.h"
 #include "iov.h"
-#include "sharedsem.h"
+#include "post.h"
 
 static void ior_release(struct usrbio_ior *ior)
 {
@@ -125,17 +125,19 @@ int usrbio_ior_prep(struct usrbio_ior *ior, const struct usrbio_iov *iov, uint64
 	return 0;
 }
 
-void usrbio_ior_wake(struct usrbio_ior *ior)
+int usrbio_ior_wake(struct usrbio_ior *ior)
 {
-	fst3fs_sem_post(ior->submit);
+	if (usrbio_post(ior->submit) < 0)
+		ior->deaf = true;
+	return ior->deaf ? -EOWNERDEAD : 0;
 }
 
 int usrbio_ior_submit(struct usrbio_ior *ior)
 {
-	if (ior->queued)
-		usrbio_ior_wake(ior);
+	int rc = ior->queued ? usrbio_ior_wake(ior) : 0;
+
 	ior->queued = false;
-	return 0;
+	return rc;
 }
 
 /* Modelled in tests/models/ring.pml. May the daemon have held requests back because their completions had no room? It
@@ -162,7 +164,7 @@ int usrbio_ior_reap_cqes(struct usrbio_ior *ior, struct usrbio_cqe *out, int max
 int usrbio_ior_reap(struct usrbio_ior *ior, struct usrbio_result *out, int max)
 {
 	struct usrbio_cqe cqes[64];
-	int n = usrbio_ring_reap(&ior->ring, cqes, max < 64 ? max : 64);
+	int n = ior->deaf ? -EOWNERDEAD : usrbio_ring_reap(&ior->ring, cqes, max < 64 ? max : 64);
 
 	for (int i = 0; i < n; i++)
 		out[i] = (struct usrbio_result){.result = cqes[i].result, .userdata = cqes[i].userdata};

@@ -24,6 +24,7 @@ struct usrbio_ior {
 	struct usrbio_link *link;
 	sem_t *submit;
 	bool queued; /* something was prepared since the last submit */
+	bool deaf;   /* the daemon's semaphore is gone */
 	bool lasting;
 	pid_t pid;
 };
@@ -31,8 +32,8 @@ struct usrbio_ior {
 int usrbio_ior_create_attr(struct usrbio_client *c, const struct usrbio_ior_attr *attr, struct usrbio_ior **out,
 			   struct fst3fs_error *err);
 
-/* Wakes the daemon, queued or not. */
-void usrbio_ior_wake(struct usrbio_ior *ior);
+/* Wakes the daemon, queued or not. 0, or -EOWNERDEAD as usrbio_ior_submit. */
+int usrbio_ior_wake(struct usrbio_ior *ior);
 
 /* Takes up to `max` completions, and tells the daemon that there is room for more. */
 int usrbio_ior_reap_cqes(struct usrbio_ior *ior, struct usrbio_cqe *out, int max);

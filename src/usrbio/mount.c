@@ -72,51 +72,70 @@ static bool is_below(const char *path, const char *point)
 	return strncmp(path, point, len) == 0 && (path[len] == '\0' || path[len] == '/');
 }
 
-/* The mount point that a line speaks of, if `path` is on it and it is one of 3FS; else NULL. */
-static char *match_line(char *line, const char *path, const struct usrbio_mount_rule *rule)
+/* Is `path` on the mount that a line speaks of, and that one of 3FS? 1 and the mount point in `*point`, 0, or a
+ * negative errno. */
+static int match_line(char *line, const char *path, const struct usrbio_mount_rule *rule, char **point)
 {
-	char *point, *type;
+	char *type;
 	bool is_virt;
 
-	if (!split_line(line, &point, &type) || (!rule->any_type && strcmp(type, USRBIO_FSTYPE) != 0))
-		return NULL;
-	is_virt = cut_virt_dir(point);
-	if (!is_below(path, point))
-		return NULL;
-	return is_virt || rule->has_virt(point, rule->ctx) ? point : NULL;
+	if (!split_line(line, point, &type) || (!rule->any_type && strcmp(type, USRBIO_FSTYPE) != 0))
+		return 0;
+	is_virt = cut_virt_dir(*point);
+	if (!is_below(path, *point))
+		return 0;
+	return is_virt ? 1 : rule->has_virt(*point, rule->ctx);
+}
+
+/* Puts `point` in the place of `*best` if it is longer. */
+static int keep_longest(const char *point, char **best)
+{
+	char *copy;
+
+	if (*best && strlen(point) <= strlen(*best))
+		return 0;
+	copy = strdup(point);
+	if (!copy)
+		return -ENOMEM;
+	free(*best);
+	*best = copy;
+	return 0;
 }
 
 int usrbio_mountinfo_find(FILE *mountinfo, const char *path, const struct usrbio_mount_rule *rule, char **out)
 {
-	char *line = NULL, *best = NULL;
+	char *line = NULL, *best = NULL, *point;
 	size_t room = 0;
 	int rc = 0;
 
-	while (rc == 0 && getline(&line, &room, mountinfo) > 0) {
-		const char *point = match_line(line, path, rule);
-
-		if (!point || (best && strlen(point) <= strlen(best)))
-			continue;
-		free(best);
-		best = strdup(point);
-		rc = best ? 0 : -ENOMEM;
+	while (rc >= 0 && getline(&line, &room, mountinfo) > 0) {
+		rc = match_line(line, path, rule, &point);
+		if (rc > 0)
+			rc = keep_longest(point, &best);
 	}
+	/* Half of it would say that a file is not on 3FS. */
+	if (rc >= 0 && !feof(mountinfo))
+		rc = -errno;
 	free(line);
+	if (rc < 0) {
+		free(best);
+		best = NULL;
+	}
 	*out = best;
-	return rc ? rc : best != NULL;
+	return rc < 0 ? rc : best != NULL;
 }
 
-static bool virt_dir_exists(const char *mount, void *ctx)
+static int virt_dir_exists(const char *mount, void *ctx)
 {
 	char *path;
-	bool exists;
+	int rc;
 
 	(void)ctx;
 	if (asprintf(&path, "%s/" USRBIO_VIRT_DIR, mount) < 0)
-		return false;
-	exists = access(path, F_OK) == 0;
+		return -ENOMEM;
+	rc = access(path, F_OK) == 0 ? 1 : errno == ENOENT || errno == ENOTDIR ? 0 : -errno;
 	free(path);
-	return exists;
+	return rc;
 }
 
 /* The canonical form of `path`, or of its nearest ancestor that exists. A string for free(), or NULL with errno. */
@@ -182,9 +201,12 @@ int usrbio_mount_of(const char *path, char *buf, size_t size)
 	return rc;
 }
 
-bool usrbio_fd_is_3fs(int fd)
+int usrbio_fd_is_3fs(int fd)
 {
 	uint32_t magic = 0;
 
-	return ioctl(fd, USRBIO_IOC_MAGIC, &magic) == 0 && magic == USRBIO_MAGIC;
+	if (ioctl(fd, USRBIO_IOC_MAGIC, &magic) == 0)
+		return magic == USRBIO_MAGIC;
+	/* What file systems say that do not know the question. */
+	return errno == ENOTTY || errno == EINVAL || errno == ENOSYS || errno == EOPNOTSUPP ? 0 : -errno;
 }

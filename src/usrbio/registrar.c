@@ -3,6 +3,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <sched.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -104,7 +105,9 @@ static int open_dir(struct usrbio_client *c)
 
 static bool is_semaphore(const char *path)
 {
-	return usrbio_shm_path_ok(path) && strncmp(path, USRBIO_SHM_DIR "/sem.", strlen(USRBIO_SHM_DIR "/sem.")) == 0;
+	const size_t prefix = strlen(USRBIO_SHM_DIR "/sem.");
+
+	return usrbio_shm_path_ok(path) && strncmp(path, USRBIO_SHM_DIR "/sem.", prefix) == 0 && path[prefix];
 }
 
 /* Notes the semaphore of one priority, if there is one. */
@@ -227,11 +230,20 @@ static void look(struct usrbio_client *c)
 		fst3fs_sem_post(c->notify);
 }
 
+/* The official library makes its objects here, for everybody: until their mode was changed, anybody could open them. So
+ * this thread gets a mask of its own. Where containers forbid that, their mode is all that is left. */
+static void keep_others_out(void)
+{
+	if (unshare(CLONE_FS) == 0)
+		umask(0077);
+}
+
 /* Modelled, with those who wait for it, in tests/models/registrar.pml (ENDS_WITH_A_QUEUE). */
 static void *registrar_main(void *arg)
 {
 	struct usrbio_client *c = arg;
 
+	keep_others_out();
 	pthread_mutex_lock(&c->lock);
 	/* What is queued is done before the end: deregistering by name is exact, while the daemon may see the same
 	 * owner in clients of another pid namespace. */

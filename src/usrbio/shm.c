@@ -180,14 +180,15 @@ int usrbio_shm_open(struct usrbio_shm *shm, const char *path, size_t size)
 	return rc;
 }
 
-static int secure(int fd, size_t size, struct fst3fs_error *err)
+static int secure(int fd, const char *path, size_t size, struct fst3fs_error *err)
 {
 	struct stat st;
 	size_t missing;
 	int rc;
 
 	if (fchmod(fd, 0600) < 0 || fstat(fd, &st) < 0)
-		return fst3fs_err_set(err, -errno, "%s", fst3fs_strerror(errno));
+		return fst3fs_err_set(err, -errno, "cannot keep other users out of %s: %s", path,
+				      fst3fs_strerror(errno));
 	missing = (uint64_t)st.st_blocks * 512 < size ? size - (size_t)st.st_blocks * 512 : 0;
 	rc = has_room(fd, missing) ? reserve(fd, size) : -ENOSPC;
 	return rc < 0 ? no_space(fd, rc, size, err) : 0;
@@ -202,7 +203,7 @@ int usrbio_shm_secure(const char *path, size_t size, struct fst3fs_error *err)
 	fd = open(path, O_RDWR | O_CLOEXEC | O_NOFOLLOW);
 	if (fd < 0)
 		return fst3fs_err_set(err, -errno, "%s: %s", path, fst3fs_strerror(errno));
-	rc = secure(fd, size, err);
+	rc = secure(fd, path, size, err);
 	close(fd);
 	return rc;
 }

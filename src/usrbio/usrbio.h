@@ -31,8 +31,8 @@
  * in `buf`; 0 and "" when it is on none; -ERANGE when `size` is too small; another negative errno. */
 int usrbio_mount_of(const char *path, char *buf, size_t size);
 
-/* Does the ioctl of protocol section 1 say that this fd is on 3FS? */
-bool usrbio_fd_is_3fs(int fd);
+/* Does the ioctl of protocol section 1 say that this fd is on 3FS? 1, 0, or a negative errno: nobody knows. */
+int usrbio_fd_is_3fs(int fd);
 
 /* ------------------------------------------------------------------ client */
 
@@ -115,11 +115,12 @@ void usrbio_ior_destroy(struct usrbio_ior *ior);
 int usrbio_ior_prep(struct usrbio_ior *ior, const struct usrbio_iov *iov, uint64_t buf_off, uint64_t ino,
 		    uint64_t file_off, uint64_t len, uint64_t userdata);
 
-/* Wakes the daemon for what was queued since the last call. */
+/* Wakes the daemon for what was queued since the last call. 0; -EOWNERDEAD: another user has cut its semaphore short,
+ * and the ring must be given up. */
 int usrbio_ior_submit(struct usrbio_ior *ior);
 
-/* Takes up to `max` completions without waiting; how many, or -EPROTO when the daemon wrote nonsense (the ring must
- * then be given up). */
+/* Takes up to `max` completions without waiting; how many. -EPROTO: the daemon wrote nonsense; -EOWNERDEAD: as above.
+ * The ring must then be given up. */
 int usrbio_ior_reap(struct usrbio_ior *ior, struct usrbio_result *out, int max);
 
 /* The ring's completion semaphore: posted by the daemon once per batch, and free for the caller to post as well. */

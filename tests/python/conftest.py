@@ -49,6 +49,8 @@ SLOW = (
     "test_fastsafetensors.py",
     "test_fastsafetensors_copier.py",
     "test_gpu_fake.py",
+    "test_guards.py",
+    "test_inject.py",
     "test_packaging.py",
     "test_populate.py::test_conformance_without",
     "test_pages.py::test_the_",  # which build the site
@@ -93,7 +95,7 @@ def nothing_left(request: pytest.FixtureRequest) -> Iterator[None]:
     assert threads() - before_threads == set(), "threads left running"
     for mount in Mount.live:
         assert eventually(lambda m=mount: m.registrations() == 0), f"registrations left: {mount.stats()}"
-        assert mount.stats()["violations"] == 0, f"protocol violated: {mount.stats()}"
+        assert mount.stats()["violations"] == mount.violations_meant, f"protocol violated: {mount.stats()}"
 
 
 @pytest.fixture(scope="session")

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Callable, Dict, List, Optional, Tuple
 
 import numpy as np
+from support import Guarded
 
 from fastsafetensor_3fs_reader import ThreeFSFileReader, create_reader
 
@@ -119,6 +120,22 @@ def bytes_are_equal(case: Case) -> None:
             assert info["devices"] == "cuda:0", info
             assert info["transport"] == "usrbio", info
             assert page_locked(reader) is True, info
+    case.cuda.free(memory)
+
+
+def host_memory_between_guards(case: Case) -> None:
+    """Reads of a reader whose buffer is page-locked, to the host and to a GPU in turn."""
+    path, data = case.file(3 * MIB + 12345)
+    memory = case.cuda.alloc(MIB)
+    with case.reader(buffer_size=MIB) as reader:
+        reader.read_chunked(path, memory, 0, MIB)
+        assert page_locked(reader) is True
+        for size in (1, 4097, 256 * KIB + 65, 2 * MIB + 3):
+            for flush_with_end in (True, False):
+                target = Guarded(size, flush_with_end)
+                assert reader.read_many([(path, memory, 0, MIB)]) == [MIB]
+                assert reader.read_chunked(path, target.address, 777, size) == size
+                target.check(data[777 : 777 + size])
     case.cuda.free(memory)
 
 
@@ -304,6 +321,7 @@ CASES: Dict[str, Callable[[Case], None]] = {
     case.__name__: case
     for case in (
         bytes_are_equal,
+        host_memory_between_guards,
         comes_after_what_is_queued,
         failures_are_told,
         page_locking_refused,

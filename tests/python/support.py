@@ -5,6 +5,7 @@ import contextlib
 import ctypes
 import functools
 import json
+import mmap
 import os
 import re
 import signal
@@ -70,6 +71,27 @@ class Target:
         assert (raw[end:] == self.FILL).all(), "written behind what was delivered"
 
 
+class Guarded:
+    """``size`` bytes of fresh memory between pages that are nobody's, flush with the one behind or the one before."""
+
+    def __init__(self, size: int, flush_with_end: bool) -> None:
+        inside = -(-size // mmap.PAGESIZE) * mmap.PAGESIZE
+        self._map = mmap.mmap(-1, inside + 2 * mmap.PAGESIZE)
+        base = ctypes.addressof(ctypes.c_char.from_buffer(self._map))
+        self._inside = base + mmap.PAGESIZE
+        for guard in (base, base + mmap.PAGESIZE + inside):
+            assert ctypes.CDLL(None).mprotect(ctypes.c_void_p(guard), ctypes.c_size_t(mmap.PAGESIZE), 0) == 0
+        self.size, self._pages = size, inside
+        self.address = self._inside + (inside - size if flush_with_end else 0)
+
+    def check(self, expected: bytes) -> None:
+        """``expected`` is there, and the rest of its pages as it was."""
+        got = ctypes.string_at(self._inside, self._pages)
+        at = self.address - self._inside
+        assert got[at : at + len(expected)] == expected, "bytes differ"
+        assert not any(got[:at] + got[at + len(expected) :]), "written beside them"
+
+
 def around(value: int) -> List[int]:
     return [value - 1, value, value + 1]
 
@@ -86,6 +108,8 @@ class Mount:
         backing.mkdir(parents=True, exist_ok=True)
         path.mkdir(parents=True)
         self.backing, self.path = backing, path
+        #: What a test does against the protocol on purpose.
+        self.violations_meant = 0
         self.daemon = Usrbiod(str(backing), str(path), *options).start()
         self.semaphores = [os.readlink(path / "3fs-virt" / "iovs" / name) for name in SEMAPHORES]
         Mount.live.append(self)

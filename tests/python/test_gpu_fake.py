@@ -15,6 +15,7 @@ LEAVES_OBJECTS = ("gpu_that_hangs",)  # those of the hanging GPU, on purpose
 
 CASES = (
     "bytes_are_equal",
+    "host_memory_between_guards",
     "comes_after_what_is_queued",
     "page_locking_refused",
     "several_gpus_and_readers",

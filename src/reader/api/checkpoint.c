@@ -18,7 +18,8 @@ void fst3fs_checkpoint_free(struct fst3fs_checkpoint *c)
 	if (!c)
 		return;
 	for (size_t i = 0; i < c->file_count; i++) {
-		safetensors_table_free(c->tables[i]);
+		if (c->tables)
+			safetensors_table_free(c->tables[i]);
 		free(c->paths[i]);
 	}
 	free(c->tables);

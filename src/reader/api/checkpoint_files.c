@@ -130,6 +130,7 @@ static int use_directory(const char *path, struct fst3fs_found *f, struct fst3fs
 
 static int use_one(const char *path, struct fst3fs_found *f, struct fst3fs_error *err)
 {
+	bool indexed = ends_with(path, INDEX_SUFFIX);
 	struct stat st;
 
 	if (stat(path, &st) != 0)
@@ -137,7 +138,13 @@ static int use_one(const char *path, struct fst3fs_found *f, struct fst3fs_error
 	f->index_path = S_ISDIR(st.st_mode) ? join(path, strlen(path), INDEX_NAME) : strdup(path);
 	if (!f->index_path)
 		return no_memory(err);
-	if (S_ISDIR(st.st_mode) ? access(f->index_path, F_OK) == 0 : ends_with(path, INDEX_SUFFIX))
+	if (S_ISDIR(st.st_mode)) {
+		indexed = access(f->index_path, F_OK) == 0;
+		/* Without its index a directory may be another checkpoint. */
+		if (!indexed && errno != ENOENT)
+			return failed(err, -errno, f->index_path);
+	}
+	if (indexed)
 		return use_index(f->index_path, f, err);
 	return S_ISDIR(st.st_mode) ? use_directory(path, f, err) : add_path(f, strdup(path), err);
 }

@@ -206,6 +206,15 @@ static void land(struct fst3fs_engine *g, struct fst3fs_slot *slot)
 	}
 }
 
+static int lost(const struct fst3fs_io *io, int code, struct fst3fs_error *err)
+{
+	const char *why = io->ops->explain ? io->ops->explain(code) : NULL;
+
+	if (why)
+		return fst3fs_err_set(err, code, "%s: %s", io->ops->name, why);
+	return fst3fs_err_set(err, code, "%s: the other side of the ring wrote nonsense", io->ops->name);
+}
+
 static int collect_io(struct fst3fs_engine *g, struct fst3fs_io *io, struct fst3fs_error *err)
 {
 	struct fst3fs_io_req *done[BATCH];
@@ -217,7 +226,7 @@ static int collect_io(struct fst3fs_engine *g, struct fst3fs_io *io, struct fst3
 	do {
 		n = io->ops->reap(io, done, BATCH);
 		if (n < 0)
-			return fst3fs_err_set(err, n, "%s: the other side of the ring wrote nonsense", io->ops->name);
+			return lost(io, n, err);
 		for (int i = 0; i < n; i++) {
 			bytes += done[i]->length;
 			land(g, (struct fst3fs_slot *)done[i]);

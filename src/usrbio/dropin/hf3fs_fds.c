@@ -91,11 +91,14 @@ int hf3fs_file_find(int fd, struct hf3fs_file *out)
 
 static int describe(int fd, struct hf3fs_file *file)
 {
-	int flags = fcntl(fd, F_GETFL);
+	int flags = fcntl(fd, F_GETFL), is_3fs;
 	struct stat st;
 
-	if (flags < 0 || !usrbio_fd_is_3fs(fd))
-		return EBADF;
+	if (flags < 0)
+		return errno;
+	is_3fs = usrbio_fd_is_3fs(fd);
+	if (is_3fs <= 0)
+		return is_3fs < 0 ? -is_3fs : EBADF;
 	if (fstat(fd, &st) < 0)
 		return errno;
 	*file = (struct hf3fs_file){

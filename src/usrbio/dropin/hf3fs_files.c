@@ -60,7 +60,7 @@ __attribute__((constructor)) static void install(void)
 
 bool hf3fs_is_hf3fs(int fd)
 {
-	return usrbio_fd_is_3fs(fd);
+	return usrbio_fd_is_3fs(fd) > 0;
 }
 
 int hf3fs_extract_mount_point(char *buf, int size, const char *path)
@@ -124,7 +124,7 @@ int hf3fs_hardlink(const char *target, const char *link_name)
 	if (fd < 0)
 		return errno;
 	/* The number means something else to other file systems. */
-	rc = usrbio_fd_is_3fs(fd) ? link_fd(fd, link_name) : EXDEV;
+	rc = usrbio_fd_is_3fs(fd) > 0 ? link_fd(fd, link_name) : EXDEV;
 	close(fd);
 	return rc;
 }
@@ -136,7 +136,7 @@ int hf3fs_punchhole(int fd, int n, const size_t *start, const size_t *end, size_
 
 	if (n < 1 || n > MAX_RANGES || !start || !end)
 		return EINVAL;
-	if (!usrbio_fd_is_3fs(fd))
+	if (usrbio_fd_is_3fs(fd) <= 0)
 		return EBADF;
 	arg = calloc(1, sizeof(*arg));
 	if (!arg)

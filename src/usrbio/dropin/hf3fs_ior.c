@@ -186,8 +186,7 @@ int hf3fs_submit_ios(const struct hf3fs_ior *ior)
 
 	if (!handle)
 		return -EINVAL;
-	usrbio_ior_wake(handle->ior);
-	return 0;
+	return usrbio_ior_wake(handle->ior);
 }
 
 /* Takes what is there, up to `max`. */

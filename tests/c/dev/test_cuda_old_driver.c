@@ -13,6 +13,7 @@
 
 static void a_gpu_address_names_what_is_missing(void **state)
 {
+	const struct fst3fs_cuda_driver *cu;
 	struct fst3fs_error err = {0};
 	struct fst3fs_dev *dev = NULL;
 	int ordinal = -1;
@@ -22,7 +23,8 @@ static void a_gpu_address_names_what_is_missing(void **state)
 	assert_int_equal(ordinal, 0);
 	assert_int_equal(fst3fs_dev_cuda.open(0, &(struct fst3fs_dev_config){0}, &dev, &err), -ENOTSUP);
 	assert_int_equal(err.kind, FST3FS_ERROR_DEVICE);
-	assert_non_null(strstr(err.text, fst3fs_cuda_driver_get()->missing));
+	assert_int_equal(fst3fs_cuda_driver_get(&cu), 0);
+	assert_non_null(strstr(err.text, cu->missing));
 	assert_null(dev);
 }
 

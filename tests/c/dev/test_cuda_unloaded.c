@@ -23,12 +23,14 @@ static void assert_host(uint64_t address)
 
 static void no_driver_is_loaded_on_our_account(void **state)
 {
+	const struct fst3fs_cuda_driver *cu;
 	int on_stack;
 
 	(void)state;
 	assert_host((uintptr_t)&on_stack);
 	assert_null(dlopen("libcuda.so.1", RTLD_NOW | RTLD_NOLOAD));
-	assert_null(fst3fs_cuda_driver_get());
+	assert_int_equal(fst3fs_cuda_driver_get(&cu), 0);
+	assert_null(cu);
 }
 
 static void a_device_cannot_be_opened_without_one(void **state)
@@ -44,14 +46,16 @@ static void a_device_cannot_be_opened_without_one(void **state)
 
 static void a_driver_that_nobody_has_initialised(void **state)
 {
+	const struct fst3fs_cuda_driver *cu;
 	int on_stack;
 
 	(void)state;
 	fake = dlopen("libcuda.so.1", RTLD_NOW);
 	assert_non_null(fake);
 	assert_host((uintptr_t)&on_stack);
-	assert_non_null(fst3fs_cuda_driver_get());
-	assert_null(fst3fs_cuda_driver_get()->missing);
+	assert_int_equal(fst3fs_cuda_driver_get(&cu), 0);
+	assert_non_null(cu);
+	assert_null(cu->missing);
 }
 
 static void it_is_used_once_somebody_has(void **state)

@@ -3,6 +3,7 @@
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <sched.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -90,6 +91,166 @@ static void buffers_may_outlive_their_client(void **state)
 	/* A plain directory knows no clean-up with its last fd, so the links stay here. */
 	assert_int_equal(scratch_links(&s), 2);
 	scratch_remove_links(&s);
+	scratch_remove(&s);
+}
+
+/* As every user may do to it: posting it then would be the end of the process. */
+static void a_semaphore_that_was_cut_short_is_refused(void **state)
+{
+	struct fst3fs_error err = {0};
+	struct usrbio_client *c;
+	struct usrbio_ior *ior;
+	struct scratch s;
+	char path[96];
+
+	(void)state;
+	scratch_make(&s);
+	c = open_client(&s);
+	snprintf(path, sizeof(path), "/dev/shm/sem.%s", s.sem_name + 1);
+	assert_int_equal(truncate(path, 0), 0);
+	assert_int_equal(usrbio_ior_create(c, 4, 0, &ior, &err), -EINVAL);
+	assert_non_null(strstr(err.text, path));
+	assert_int_equal(scratch_links(&s), 0);
+	assert_int_equal(scratch_shm_objects(), 0);
+	assert_true(usrbio_client_close(c, soon()));
+	scratch_remove(&s);
+}
+
+static void a_semaphore_that_is_cut_short_under_a_ring_is_told(void **state)
+{
+	struct usrbio_result result;
+	struct usrbio_client *c;
+	struct usrbio_iov *iov;
+	struct usrbio_ior *ior;
+	struct scratch s;
+	char path[96];
+
+	(void)state;
+	scratch_make(&s);
+	c = open_client(&s);
+	snprintf(path, sizeof(path), "/dev/shm/sem.%s", s.sem_name + 1);
+	assert_int_equal(usrbio_iov_create(c, 4096, 0, -1, &iov, NULL), 0);
+	assert_int_equal(usrbio_ior_create(c, 2, 0, &ior, NULL), 0);
+	assert_int_equal(usrbio_ior_prep(ior, iov, 0, 1, 0, 4096, 7), 0);
+	assert_int_equal(truncate(path, 0), 0);
+	assert_int_equal(usrbio_ior_submit(ior), -EOWNERDEAD);
+	assert_int_equal(usrbio_ior_reap(ior, &result, 1), -EOWNERDEAD);
+	usrbio_ior_destroy(ior);
+	usrbio_iov_destroy(iov);
+	assert_true(usrbio_client_close(c, soon()));
+	scratch_remove(&s);
+}
+
+/* What a mount of somebody's may name instead; `%s` is the semaphore's own name. */
+static const char *const elsewhere[] = {"/etc/passwd", "/dev/shm/../etc/passwd", "/dev/shm/sem.", "/dev/shm/.x",
+					"/dev/shm/x",  "../../../etc/passwd",	 "sem.x",	  "/dev/shm/sem.%s/x"};
+
+static void a_semaphore_elsewhere_is_not_opened(void **state)
+{
+	struct usrbio_client *c = NULL;
+	char path[160], target[160];
+	struct scratch s;
+
+	(void)state;
+	scratch_make(&s);
+	snprintf(path, sizeof(path), "%s/submit-ios", s.iovs);
+	for (size_t i = 0; i < sizeof(elsewhere) / sizeof(elsewhere[0]); i++) {
+		snprintf(target, sizeof(target), elsewhere[i], s.sem_name + 1);
+		assert_int_equal(unlink(path), 0);
+		assert_int_equal(symlink(target, path), 0);
+		assert_int_not_equal(usrbio_client_open(s.dir, TIMEOUT_MS, &c, NULL), 0);
+		assert_null(c);
+	}
+	scratch_remove(&s);
+}
+
+/* Something else has the semaphore's name: a link to a file of the user's, a FIFO, a folder. */
+static void what_is_no_semaphore_is_not_opened(void **state)
+{
+	struct usrbio_client *c;
+	struct usrbio_ior *ior;
+	struct scratch s;
+	char path[96];
+
+	(void)state;
+	scratch_make(&s);
+	c = open_client(&s);
+	snprintf(path, sizeof(path), "/dev/shm/sem.%s", s.sem_name + 1);
+	assert_int_equal(unlink(path), 0);
+	assert_int_equal(symlink("/etc/passwd", path), 0);
+	assert_int_equal(usrbio_ior_create(c, 4, 0, &ior, NULL), -EINVAL);
+	assert_int_equal(unlink(path), 0);
+	assert_int_equal(mkfifo(path, 0666), 0);
+	assert_int_equal(usrbio_ior_create(c, 4, 0, &ior, NULL), -EINVAL);
+	assert_int_equal(unlink(path), 0);
+	assert_int_equal(mkdir(path, 0777), 0);
+	assert_int_equal(usrbio_ior_create(c, 4, 0, &ior, NULL), -EINVAL);
+	assert_int_equal(rmdir(path), 0);
+	assert_true(usrbio_client_close(c, soon()));
+	scratch_remove(&s);
+}
+
+struct making {
+	struct usrbio_task task;
+	char path[96];
+	bool ended;
+};
+
+/* As the official library makes its objects: for everybody, as far as the mask allows. */
+static int make_for_everybody(struct usrbio_task *task)
+{
+	int fd = open(((struct making *)task)->path, O_CREAT | O_EXCL | O_RDWR | O_CLOEXEC, 0666);
+
+	return fd < 0 || close(fd) < 0 ? -errno : 0;
+}
+
+static void making_ended(struct usrbio_task *task)
+{
+	((struct making *)task)->ended = true;
+}
+
+static mode_t mode_of(const char *path)
+{
+	struct stat st;
+
+	assert_int_equal(stat(path, &st), 0);
+	return st.st_mode & 0777;
+}
+
+/* Containers may forbid a thread a mask of its own. */
+static bool threads_may_have_a_mask(void)
+{
+	int status;
+	pid_t pid = fork();
+
+	if (pid == 0)
+		_exit(unshare(CLONE_FS) != 0);
+	assert_int_equal(waitpid(pid, &status, 0), pid);
+	return status == 0;
+}
+
+static void what_others_make_on_the_thread_is_for_its_owner_alone(void **state)
+{
+	struct making making = {.task = {.run = make_for_everybody, .end = making_ended}};
+	struct usrbio_task *task = &making.task;
+	mode_t before = umask(0);
+	struct usrbio_client *c;
+	struct scratch s;
+
+	(void)state;
+	if (!threads_may_have_a_mask())
+		skip();
+	scratch_make(&s);
+	c = open_client(&s);
+	snprintf(making.path, sizeof(making.path), "%s/object", s.dir);
+	assert_int_equal(usrbio_client_run(c, &task), 0);
+	assert_int_equal(mode_of(making.path), 0600);
+	/* And the process has its own mask still. */
+	assert_int_equal(umask(before), 0);
+	usrbio_client_end(c, task);
+	assert_true(usrbio_client_close(c, soon()));
+	assert_true(making.ended);
+	unlink(making.path);
 	scratch_remove(&s);
 }
 
@@ -280,6 +441,11 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(registers_and_leaves_nothing),
 		cmocka_unit_test(buffers_may_outlive_their_client),
+		cmocka_unit_test(a_semaphore_that_was_cut_short_is_refused),
+		cmocka_unit_test(a_semaphore_that_is_cut_short_under_a_ring_is_told),
+		cmocka_unit_test(a_semaphore_elsewhere_is_not_opened),
+		cmocka_unit_test(what_is_no_semaphore_is_not_opened),
+		cmocka_unit_test(what_others_make_on_the_thread_is_for_its_owner_alone),
 		cmocka_unit_test(submits_once_for_what_was_queued),
 		cmocka_unit_test(tells_what_is_not_a_mount),
 		cmocka_unit_test(explains_a_private_dev_shm),

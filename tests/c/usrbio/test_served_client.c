@@ -86,7 +86,7 @@ static int64_t read_one(struct reader *r, const char *path, uint64_t off, uint64
 	struct stat st;
 
 	assert_int_equal(fstat(fd, &st), 0);
-	assert_true(usrbio_fd_is_3fs(fd));
+	assert_int_equal(usrbio_fd_is_3fs(fd), 1);
 	assert_int_equal(usrbio_ior_prep(r->ior, r->iov, 0, st.st_ino, off, len, 9), 0);
 	usrbio_ior_submit(r->ior);
 	while ((n = usrbio_ior_reap(r->ior, &result, 1)) == 0)
