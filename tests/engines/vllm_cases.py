@@ -18,10 +18,15 @@ from vllm.distributed import ensure_model_parallel_initialized, init_distributed
 from vllm.model_executor.model_loader import default_loader, get_model_loader
 from vllm.model_executor.model_loader.default_loader import DefaultModelLoader
 from vllm.model_executor.model_loader.utils import initialize_model
+from vllm.model_executor.models import ModelRegistry
 from vllm.plugins import load_general_plugins
 from vllm.utils.torch_utils import set_default_torch_dtype
 
 Extra = Dict[str, Any]
+
+# Imported here, once, for all cases: vLLM would start a process to look at each of them.
+for architecture in ("LlamaForCausalLM", "Qwen3MoeForCausalLM"):
+    ModelRegistry.register_model(architecture, ModelRegistry.models[architecture].load_model_cls())
 
 
 def load_config(load_format: str, extra: Extra) -> LoadConfig:
