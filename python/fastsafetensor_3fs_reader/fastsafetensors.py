@@ -61,12 +61,12 @@ def _settings(keywords: Dict[str, Any]) -> Dict[str, Any]:
 
 @functools.lru_cache
 def _check_sections() -> None:
-    """From now on the section ``3fs`` of fastsafetensors' configuration may hold the reader's settings alone. Once it has
-    become a loader's keywords, what the pipeline has a section of its own for could not be told from what
+    """From now on the section ``3fs`` of fastsafetensors' configuration may hold the reader's settings alone. Once it
+    has become a loader's keywords, what the pipeline has a section of its own for could not be told from what
     ``ParallelThreeFSLoader`` gives to both, and would be dropped."""
     process = ThreeFSLoader.process_extension_config.__func__
 
-    def checked(cls: Any, ext_config: Mapping[str, Any], **kwargs: Any) -> Any:
+    def checked(cls: Any, /, ext_config: Mapping[str, Any], **kwargs: Any) -> Any:
         _refuse(set(ext_config) - set(_SETTINGS), "; what is about the pipeline belongs in the section 'parallel'")
         return process(cls, ext_config, **kwargs)
 

@@ -135,9 +135,7 @@ def test_fastsafetensors_with_our_copier_and_a_budget(engine: Engine, mount: Mou
 
     def load(budget: int, store: str) -> Answer:
         where = str(scratch / f"store-{engine}-{store}")
-        return engine.run(
-            "load_fastsafetensors", model=str(model), store=where, budget=budget, environment=environment
-        )
+        return engine.run("load_fastsafetensors", model=str(model), store=where, budget=budget, environment=environment)
 
     ours = load(budget, "enough")
     assert digests(ours) == digests(engine.load(mount.backing / "moe", "auto"))

@@ -97,8 +97,8 @@ def load(
 
 
 def load_fastsafetensors(rank: int, ranks: int, model: str, store: str, budget: int) -> Any:
-    """vLLM's load format of this name with this package's copier, as docs/integrations.md has it; with the budget that
-    vLLM is to pass; and on the device that this machine has."""
+    """vLLM's load format of this name with this package's copier, the budget that vLLM is to pass, and the device that
+    this machine has."""
     from fastsafetensors import allocation, parallel_loader  # noqa: PLC0415 - of 0.5.0
     from fastsafetensors.threefs_loader import ParallelThreeFSLoader  # noqa: PLC0415
 
