@@ -57,7 +57,8 @@ test: ctest $(VENV)/.package $(VENV)/.tested $(VENV)/.documented ## every test: 
 	@$(PY) -m pytest -q
 
 .PHONY: test-engines
-test-engines: $(VENV)/.package $(VENV)-engines/.package $(VENV)-engines-old/.package ## vLLM and SGLang, as published, load over a mount: two versions of each, without a GPU
+test-engines: $(VENV)/.package ## vLLM and SGLang, as published, load over a mount: two versions of each, without a GPU
+	@$(MAKE) -j2 --output-sync=target $(VENV)-engines/.package $(VENV)-engines-old/.package
 	@$(PY) -m pytest -q --timeout 600 tests/engines
 
 # Older versions of fastsafetensors; that of requirements-test.txt is in `make test`.
@@ -217,12 +218,15 @@ $(VENV)-engines/.ready $(VENV)-engines-old/.ready: $(VENV)-%/.ready: tests/engin
 	$(QUIET) 'making up for the GPU' $(@D)/bin/python tests/engines/cpu_only.py
 	@touch $@
 
-# A user's wheel, in both.
-$(VENV)-engines/.package $(VENV)-engines-old/.package: $(VENV)-%/.package: $(VENV)-%/.ready $(VENV)/.package
-	@rm -rf build-$* && mkdir build-$*
-	$(QUIET) 'building a wheel for $(@D)' $(PY) -m pip wheel -q --no-build-isolation --no-deps \
-		--config-settings=build-dir=build-wheel --wheel-dir build-$* .
-	$(QUIET) 'installing it into $(@D)' $(@D)/bin/pip install -q --no-deps --no-index --force-reinstall build-$*/*.whl
+# A user's wheel, for both.
+build-engines/.ready: $(VENV)/.package
+	@rm -rf $(@D) && mkdir $(@D)
+	$(QUIET) 'building a wheel for the engines' $(PY) -m pip wheel -q --no-build-isolation --no-deps \
+		--config-settings=build-dir=build-wheel --wheel-dir $(@D) .
+	@touch $@
+
+$(VENV)-engines/.package $(VENV)-engines-old/.package: %/.package: %/.ready build-engines/.ready
+	$(QUIET) 'installing the wheel into $(@D)' $(@D)/bin/pip install -q --no-deps --no-index --force-reinstall build-engines/*.whl
 	@touch $@
 
 # The same, instrumented; what else the tests need it takes from .venv.

@@ -11,9 +11,10 @@ rest of their shard is still being read (``overlap_io``), each as far as the ins
 """
 
 import errno
+import functools
 import inspect
 from bisect import bisect_left, bisect_right
-from typing import Any, Callable, Dict, FrozenSet, Iterator, List, Optional, Sequence, Set, Tuple
+from typing import Any, Callable, Dict, FrozenSet, Iterable, Iterator, List, Mapping, Optional, Sequence, Set, Tuple
 
 from .backend import get_backend
 from .reader_c import ThreeFSFileReader
@@ -23,6 +24,7 @@ try:
     from fastsafetensors.copier import threefs as _replaced  # noqa: F401  registers its own when it is imported
     from fastsafetensors.loader import BaseSafeTensorsFileLoader
     from fastsafetensors.parallel_loader import ParallelLoader, PipelineParallel
+    from fastsafetensors.threefs_loader import ThreeFSLoader
 except ImportError as e:
     raise ImportError(f"{__name__} needs fastsafetensors 0.3.3 or later, and PyTorch: {e}") from e
 
@@ -44,12 +46,31 @@ def _passed_on() -> FrozenSet[str]:
     )
 
 
+def _refuse(unknown: Iterable[str], advice: str = "") -> None:
+    """ValueError names them, if there are any."""
+    names = ", ".join(map(repr, sorted(unknown)))
+    if names:
+        raise ValueError(f"3fs: unknown settings {names}: there are {', '.join(_SETTINGS)}{advice}")
+
+
 def _settings(keywords: Dict[str, Any]) -> Dict[str, Any]:
     """The reader's, of a loader's keywords. ValueError names what nobody knows."""
-    unknown = sorted(set(keywords) - set(_SETTINGS) - _passed_on())
-    if unknown:
-        raise ValueError(f"3fs: unknown settings {', '.join(map(repr, unknown))}: there are {', '.join(_SETTINGS)}")
+    _refuse(set(keywords) - set(_SETTINGS) - _passed_on())
     return {name: keywords[name] for name in _SETTINGS if name in keywords}
+
+
+@functools.lru_cache
+def _check_sections() -> None:
+    """From now on the section ``3fs`` of fastsafetensors' configuration may hold the reader's settings alone. Once it
+    has become a loader's keywords, what the pipeline has a section of its own for could not be told from what
+    ``ParallelThreeFSLoader`` gives to both, and would be dropped."""
+    process = ThreeFSLoader.process_extension_config.__func__
+
+    def checked(cls: Any, /, ext_config: Mapping[str, Any], **kwargs: Any) -> Any:
+        _refuse(set(ext_config) - set(_SETTINGS), "; what is about the pipeline belongs in the section 'parallel'")
+        return process(cls, ext_config, **kwargs)
+
+    ThreeFSLoader.process_extension_config = classmethod(checked)
 
 
 def _cut(runs: Sequence[Run], bounds: Sequence[int]) -> Iterator[Run]:
@@ -70,7 +91,7 @@ class ThreeFSCopier(base.CopierInterface):  # type: ignore[misc]
         self.metadata = metadata
         self.device = device
         self.framework = framework
-        self._reader = reader
+        self._reader: Optional[ThreeFSFileReader] = reader
         self._runs: Optional[List[Run]] = None
         self._names: Optional[Set[str]] = None
         self._allocation_size: Optional[int] = None
@@ -129,6 +150,7 @@ class ThreeFSCopier(base.CopierInterface):  # type: ignore[misc]
         self._begins = [begin for begin, _ in self._pieces]
         path = self.metadata.src
         requests = [(path, origin + begin, begin, end - begin) for begin, end in self._pieces]
+        assert self._reader is not None, "a copier reads once"
         self._batch = self._reader.start_many(requests, chunk_size)
 
     def _wait(self, piece: int) -> None:
@@ -150,6 +172,8 @@ class ThreeFSCopier(base.CopierInterface):  # type: ignore[misc]
     def finish_io(self) -> None:
         """Nothing writes to the buffer from now on. What nobody has waited for is not read any further."""
         batch, self._batch = self._batch, None
+        # An error that an older fastsafetensors passes on keeps the copier alive, in a circle, beyond the loader.
+        self._reader = None
         if batch is not None:
             batch.cancel()
 
@@ -203,3 +227,4 @@ def register() -> None:
         raise RuntimeError(f"this copier needs backend 'c', and {get_backend()!r} is the active one")
     of_class = len(inspect.signature(registry.register_copier_constructor).parameters) > 1
     registry.register_copier_constructor("3fs", *([ThreeFSCopier] if of_class else []))(_new_copiers)
+    _check_sections()

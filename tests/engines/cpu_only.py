@@ -7,21 +7,37 @@ import sys
 import sysconfig
 from importlib.abc import MetaPathFinder
 from pathlib import Path
-from typing import Any
+from typing import Any, Callable
 
 
-class _BeforeTorchvision(MetaPathFinder):
-    """torchvision from PyPI cannot load its operators beside a torch without CUDA, and then fails to describe them."""
+class _Before(MetaPathFinder):
+    """Calls ``prepare`` before ``module`` is imported: only who imports it pays for that."""
+
+    def __init__(self, module: str, prepare: Callable[[], None]) -> None:
+        self._module, self._prepare = module, prepare
 
     def find_spec(self, name: str, path: Any, target: Any = None) -> None:
-        if name == "torchvision":
+        if name == self._module:
             sys.meta_path.remove(self)
-            import torch  # noqa: PLC0415 - only who imports torchvision pays for it
+            self._prepare()
 
-            if torch.version.cuda is None:
-                for operator in ("nms", "qnms"):
-                    schema = "(Tensor dets, Tensor scores, float iou_threshold) -> Tensor"
-                    torch.library.define(f"torchvision::{operator}", schema)
+
+def _torchvision() -> None:
+    """torchvision from PyPI cannot load its operators beside a torch without CUDA, and then fails to describe them."""
+    import torch  # noqa: PLC0415
+
+    if torch.version.cuda is None:
+        for operator in ("nms", "qnms"):
+            schema = "(Tensor dets, Tensor scores, float iou_threshold) -> Tensor"
+            torch.library.define(f"torchvision::{operator}", schema)
+
+
+def _vllm_worker() -> None:
+    """vLLM's worker for CPUs binds its memory to a NUMA node with an operator that is in no wheel for GPUs."""
+    import torch  # noqa: PLC0415
+
+    torch.library.define("_C::init_cpu_memory_env", "(int[] nodes) -> ()")
+    torch.library.impl("_C::init_cpu_memory_env", "CompositeExplicitAutograd", lambda nodes: None)
 
 
 def vllm_platform() -> str:
@@ -42,4 +58,5 @@ def install() -> None:
 if __name__ == "__main__":
     install()
 else:
-    sys.meta_path.insert(0, _BeforeTorchvision())
+    sys.meta_path.insert(0, _Before("torchvision", _torchvision))
+    sys.meta_path.insert(0, _Before("vllm.v1.worker.cpu_worker", _vllm_worker))

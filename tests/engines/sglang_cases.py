@@ -19,6 +19,7 @@ from sglang.srt.layers.dp_attention import initialize_dp_attention
 from sglang.srt.layers.moe import initialize_moe_config
 from sglang.srt.model_loader import loader as loader_module
 from sglang.srt.model_loader.loader import DefaultModelLoader, get_model_loader
+from sglang.srt.models import registry  # noqa: F401 - imports every model of SGLang's, here, once for all cases
 from sglang.srt.plugins import load_plugins
 from sglang.srt.server_args import ServerArgs, prepare_server_args
 

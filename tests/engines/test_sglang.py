@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """What SGLang has of its own."""
 
+import shutil
 import subprocess
 
 from conftest import Engine
@@ -19,6 +20,22 @@ def test_the_command_line_takes_the_flag(engine: Engine, mount: Mount) -> None:
 def test_ranks_that_sglang_says_are_alone(engine: Engine, mount: Mount) -> None:
     for answer in engine.load_ranks(mount.path / "llama", ranks=2, wishes={"alone": True}):
         assert "ranks" not in infos(answer)[0]
+
+
+def test_the_bar_is_of_one_rank(engine: Engine, mount: Mount) -> None:
+    first, second = engine.load_ranks(mount.path / "llama", ranks=2)
+    assert first.lines("Loading tensors")
+    assert not second.lines("Loading tensors")
+
+
+def test_files_that_are_not_safetensors_are_an_error(engine: Engine, mount: Mount) -> None:
+    model = mount.backing / f"pickled-{engine}"
+    model.mkdir()
+    shutil.copy(mount.backing / "llama" / "config.json", model)
+    (model / "pytorch_model.bin").touch()
+    answer = engine.load(mount.path / model.name)
+    assert f"Cannot find any model weights with `{mount.path / model.name}`" in answer.error
+    shutil.rmtree(model)
 
 
 LAZY = """

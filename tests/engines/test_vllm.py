@@ -2,12 +2,14 @@
 """What vLLM has of its own."""
 
 import json
+import shutil
 import subprocess
+from pathlib import Path
 from typing import Any, Dict, List
 
 import pytest
 from checkpoints import EXPERT_ROWS, EXPERTS, HIDDEN, LAYERS
-from conftest import Engine
+from conftest import Answer, Engine
 from support import Mount
 from test_engines import digests, infos
 
@@ -55,7 +57,7 @@ def test_a_subfolder(engine: Engine, mount: Mount) -> None:
     assert "second.lm_head.weight" in results[0]
 
 
-@pytest.mark.parametrize("wishes", [{"unused": "model.layers.1."}, {"encoder_only": ["model.layers.1."]}])
+@pytest.mark.parametrize("wishes", [{"unused": "model.layers.1."}, {"language_model": ["model.layers.1"]}])
 def test_shards_that_vllm_leaves_out(engine: Engine, mount: Mount, wishes: Dict[str, Any]) -> None:
     if engine.environment == "older":
         pytest.skip("vLLM 0.21 leaves none out")
@@ -77,6 +79,69 @@ def test_missing_weights_are_noticed_as_ever(engine: Engine, mount: Mount) -> No
     ]
     assert "not initialized" in errors[0]
     assert sorted(errors[0]) == sorted(errors[1])
+    assert engine.load(mount.path / lacking.name, extra={"enable_weights_track": False}).error == ""
+
+
+def test_the_bar_is_vllms_to_switch_off(engine: Engine, mount: Mount) -> None:
+    for wanted in (True, False):
+        answer = engine.load(mount.path / "llama", loading={"use_tqdm_on_load": wanted})
+        assert bool(answer.lines("Loading tensors")) is wanted, answer.log
+
+
+def test_weights_are_read_again(engine: Engine, mount: Mount) -> None:
+    """As vLLM does for a model that has been serving."""
+    ours = engine.load_ranks(mount.path / "llama", ranks=2, again=True)
+    theirs = engine.load_ranks(mount.backing / "llama", "auto", ranks=2)
+    for our, their in zip(ours, theirs):
+        assert [info["ranks"] for info in infos(our)] == [2, 2]
+        assert digests(our) == digests(their)
+
+
+def test_files_that_are_not_safetensors_are_vllms(engine: Engine, mount: Mount) -> None:
+    name = f"pickled-{engine}"
+    assert engine.run("pickle", model=str(mount.backing / "llama"), to=str(mount.backing / name)).error == ""
+    ours = engine.load(mount.path / name)
+    (line,) = ours.lines("this is read by vLLM itself, not through USRBIO")
+    assert f"{mount.path / name} has no safetensors files" in line
+    assert digests(ours) == digests(engine.load(mount.backing / "llama", "auto"))
+    answer = engine.load(mount.path / name, extra={"require": "usrbio"})
+    assert "has no safetensors files: this is read by vLLM itself" in answer.error
+    shutil.rmtree(mount.backing / name)
+
+
+def test_ways_of_loading_that_are_not_ours(engine: Engine, mount: Mount) -> None:
+    eager = engine.load(mount.path / "llama", loading={"safetensors_load_strategy": "eager"})
+    assert eager.lines("safetensors_load_strategy=eager means nothing to load format 3fs")
+    assert infos(eager)[0]["transport"] == "usrbio"
+    torchao = {"safetensors_load_strategy": "torchao"}
+    answer = engine.load(mount.path / "llama", loading=torchao, extra={"require": "usrbio"})
+    assert "torchao's tensors are put together by vLLM: this is read by vLLM itself" in answer.error
+
+
+def test_tables_that_are_to_stay_in_host_memory_do_not_go_through_a_gpu(engine: Engine, mount: Mount) -> None:
+    """A process with a GPU would load to it, which on this machine is an error."""
+    assert "0 CUDA devices" in engine.load(mount.path / "llama", wishes={"tables_in_host_memory": False}).error
+    ours = engine.load(mount.path / "llama", wishes={"tables_in_host_memory": True})
+    assert "model.norm.weight" in digests(ours)
+
+
+def test_fastsafetensors_with_our_copier_and_a_budget(engine: Engine, mount: Mount, scratch: Path) -> None:
+    """vLLM's own load format of that name, unchanged but for the keyword that it is to pass."""
+    if engine.environment == "older":
+        pytest.skip("vLLM 0.21 does not use fastsafetensors' ParallelLoader")
+    model, before = mount.path / "moe", mount.stats()["bytes"]
+    size = sum(shard.stat().st_size for shard in (mount.backing / "moe").glob("*.safetensors"))
+    budget, environment = size + size // 4, {"FST3FS_REQUIRE": "usrbio"}
+
+    def load(budget: int, store: str) -> Answer:
+        where = str(scratch / f"store-{engine}-{store}")
+        return engine.run("load_fastsafetensors", model=str(model), store=where, budget=budget, environment=environment)
+
+    ours = load(budget, "enough")
+    assert digests(ours) == digests(engine.load(mount.backing / "moe", "auto"))
+    assert ours.result["peak"] <= budget
+    assert 0.99 * size < mount.stats()["bytes"] - before < 1.02 * size
+    assert load(size // 2, "too-small").error.startswith("BudgetInfeasibleError")
 
 
 LAZY = """

@@ -65,7 +65,7 @@ def auto(group: Any, files: List[str], options: Dict[str, Any]) -> Weights:
 
 
 def swapped(group: Any, files: List[str], options: Dict[str, Any]) -> Weights:
-    """The call that vLLM makes of ParallelLoader, after docs/integrations.md has put another class in its place."""
+    """The call that vLLM makes of ParallelLoader, with another class in its place."""
     fastsafetensors.parallel_loader.ParallelLoader = ParallelThreeFSLoader
     loader = fastsafetensors.parallel_loader.ParallelLoader(
         pg=group if group is not None else fastsafetensors.SingleGroup(),

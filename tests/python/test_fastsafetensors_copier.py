@@ -239,6 +239,7 @@ def test_settings_of_the_section(module_mount: Mount, checkpoint: List[str], scr
     ("section", "error"),
     [
         ({"tiemout": 3, "bufer_size": 1}, r"ValueError: 3fs: unknown settings 'bufer_size', 'tiemout': there are mou"),
+        ({"max_batch_bytes": 1, "queue_size": 2}, ".*unknown settings 'max_batch_bytes', 'queue_size'.* 'parallel'$"),
         ({"timeout": -1}, "ValueError: timeout must be seconds"),
         ({"usrbio": "fast"}, "ValueError: usrbio must be"),
         ({"mount_point": "/tmp", "require": "usrbio"}, "OSError: .*/tmp"),

@@ -8,6 +8,7 @@ import logging
 from typing import Any, Iterator, List, Tuple
 
 import torch
+from vllm.config.vllm import get_current_vllm_config_or_none
 from vllm.distributed import get_tp_group
 from vllm.model_executor.model_loader.default_loader import DefaultModelLoader, safetensors_weights_iterator
 from vllm.model_executor.model_loader.ep_weight_filter import should_skip_weight
@@ -56,7 +57,7 @@ class ThreeFSModelLoader(DefaultModelLoader):  # type: ignore[misc]
             return safetensors_weights_iterator(*args, **kwargs)  # type: ignore[no-any-return]
         if strategy in ("eager", "prefetch"):
             _logger.warning("safetensors_load_strategy=%s means nothing to load format %s", strategy, LOAD_FORMAT)
-        device = weights.loading_device(self.load_config.device)
+        device = self._device()
         return weights.read(
             weights.Request(
                 call["hf_weights_files"],
@@ -69,6 +70,11 @@ class ThreeFSModelLoader(DefaultModelLoader):  # type: ignore[misc]
                 progress=call["use_tqdm_on_load"] and weights.shows_progress(),
             )
         )
+
+    def _device(self) -> torch.device:
+        """Where vLLM wants it; but host memory if tables are to stay there, each of which may be larger than a GPU."""
+        engram = getattr(get_current_vllm_config_or_none(), "engram_config", None)
+        return weights.loading_device("cpu" if getattr(engram, "cpu_offload", False) else self.load_config.device)
 
     def _group(self, device: torch.device, experts: Any) -> Any:
         """The ranks of this pipeline stage. A drafter is read by each alone: it may be less parallel than the stage."""
