@@ -138,9 +138,41 @@ static void read_range(struct fst3fs_reader *r, struct fuzz_input *in)
 			check_bytes(q.room, q.offset, got);
 	}
 	free(q.room);
-	if (fuzz_choice(in, 4) == 3) {
+}
+
+/* It is there from the first read on. One read at a time may have it. */
+static void read_into_own_buffer(struct fst3fs_reader *r)
+{
+	static struct fst3fs_info info; /* large */
+	struct fst3fs_request both[2];
+	struct fst3fs_error err;
+	int64_t got;
+
+	info.size = sizeof(info);
+	HOLDS(fst3fs_get_info(r, &info) == 0);
+	if (!info.iov_base)
+		return;
+	both[0] = both[1] =
+		(struct fst3fs_request){.path = path, .dst = (uint64_t)(uintptr_t)info.iov_base, .length = 1};
+	HOLDS(fst3fs_read_many(r, both, 2, 0, 0, &err) == -EINVAL && err.text[0]);
+	got = fst3fs_read(r, path, both[0].dst, 0, (int64_t)info.iov_length, 0, 0, &err);
+	HOLDS(got == (info.iov_length < FILE_BYTES ? (int64_t)info.iov_length : FILE_BYTES));
+	check_bytes(info.iov_base, 0, got);
+}
+
+static void step(struct fst3fs_reader *r, struct fuzz_input *in)
+{
+	read_range(r, in);
+	switch (fuzz_choice(in, 4)) {
+	case 2:
+		read_into_own_buffer(r);
+		break;
+	case 3:
 		fst3fs_release(r);
 		HOLDS(!fst3fs_has_file(r, path));
+		break;
+	default:
+		break;
 	}
 }
 
@@ -163,7 +195,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 		HOLDS(err.code == rc && err.text[0]);
 	/* Few: a look at the rules is meant, not a load. */
 	for (int i = 0; r && i < 8 && in.at < in.end; i++)
-		read_range(r, &in);
+		step(r, &in);
 	fst3fs_close(r);
 	return 0;
 }
