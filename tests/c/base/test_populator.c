@@ -162,10 +162,13 @@ static int the_rest_comes_small(void)
 	struct fst3fs_populator *p = fst3fs_populator_new();
 	uint64_t base = fresh(2 * STRETCH);
 	int owner = 0;
+	bool good;
 
 	for (int i = 0; i < 2; i++)
 		fst3fs_populator_add(p, base + i * STRETCH, STRETCH, &owner, &anywhere);
-	return makes(p, 2 * STRETCH) && fst3fs_populator_made(p).huge == 0 ? 0 : 1;
+	good = makes(p, 2 * STRETCH) && fst3fs_populator_made(p).huge == 0;
+	fst3fs_populator_end(p);
+	return good ? 0 : 1;
 }
 
 static void no_huge_pages(void **state)
@@ -186,6 +189,7 @@ static int the_rest_stays_away(void)
 		fst3fs_populator_add(p, base + i * STRETCH, STRETCH, &owner, &anywhere);
 	nanosleep(&moment, NULL);
 	fst3fs_populator_forget(p, &owner);
+	fst3fs_populator_end(p);
 	return resident(base, 4 * STRETCH) <= 8 * 4 * fst3fs_page_size() ? 0 : 1;
 }
 
