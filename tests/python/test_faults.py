@@ -11,6 +11,8 @@ from typing import Callable, Tuple
 import pytest
 from support import KIB, MIB, Mount, Target, UntilItFails, eventually, random_bytes
 
+from fastsafetensor_3fs_reader import ThreeFSFileReader
+
 TIMEOUT_S = 1.0
 
 
@@ -119,6 +121,18 @@ def test_the_daemon_is_killed_during_a_read(serve: Callable, open_reader: Callab
     error = thread.error()
     assert error.errno in (errno.ENOTCONN, errno.ETIMEDOUT, errno.ECONNABORTED)
     assert "model" in str(error)
+
+
+def test_the_daemon_is_killed_while_a_reader_registers(serve: Callable) -> None:
+    mount: Mount = serve("--meta-latency-us", "500000")
+    with ThreadPoolExecutor(1) as pool:
+        result = pool.submit(ThreeFSFileReader, str(mount.path), require="usrbio")
+        assert not wait([result], 1.5).done
+        mount.kill()
+        error = result.exception()
+    assert isinstance(error, OSError)
+    assert error.errno == errno.ENOTCONN
+    assert "its daemon is gone" in str(error)
 
 
 def test_the_daemon_stops_answering_during_a_read(serve: Callable, open_reader: Callable) -> None:
