@@ -127,6 +127,11 @@ valgrind: build/build.ninja ## C tests under valgrind
 	@hack/need valgrind
 	$(QUIET) 'C tests under valgrind' $(MESON) test -C build --print-errorlogs --timeout-multiplier 20 --wrap '$(VALGRIND)'
 
+SOAK_SECONDS ?= 1200
+.PHONY: soak
+soak: $(VENV)/.package ## 12 threads of 5 processes read while daemon and processes fail, hang and die (SOAK_SECONDS=1200 SOAK_SEED=n): nothing wrong, nothing left
+	@PYTHONPATH=tests/python $(PY) tests/soak/soak.py --seconds $(SOAK_SECONDS) $(if $(SOAK_SEED),--seed $(SOAK_SEED))
+
 .PHONY: model
 model: $(VENV)/.ready ## search the models of the protocols exhaustively, and find the faults put into them (docs/proofs.md)
 	@hack/need model
