@@ -34,6 +34,7 @@ TOLERATED = frozenset(
         errno.ECONNABORTED,
         errno.ENOENT,  # the mount point is an empty folder meanwhile
         errno.ENOTSUP,  # or on no 3FS
+        errno.ESTALE,  # the mount was replaced during the read
         errno.ECANCELED,  # given up together with another read of the reader
         errno.EINTR,  # a signal while the memory was being made
     )
