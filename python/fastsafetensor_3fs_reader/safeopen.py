@@ -299,15 +299,16 @@ class SafeOpen(Generic[T]):
             wanted = stream.wants()
 
     def _end(self, stream: Any) -> None:
-        """Its counters are kept; again is fine."""
+        """Its counters are kept; again is fine, also when an interrupt came in the middle of it."""
         if stream not in self._streams:
             return
         counted = stream.info()  # RuntimeError while another thread waits for a tensor: that one ends it
-        stream.close()
+        # Before it is closed: an interrupt is raised when that is done.
         self._streams.remove(stream)
         for key, value in counted.items():
             if key in self._totals:
                 self._totals[key] += value
+        stream.close()
 
     # ------------------------------------------------------------------ what is in use, and the end
 
@@ -339,10 +340,12 @@ class SafeOpen(Generic[T]):
     def close(self) -> None:
         """Ends what is being read, at once, and gives everything back. Tensors stay. Again is fine."""
         self._closed = True
-        for stream in list(self._streams):
-            self._end(stream)
-        self._framework.release()
-        self._reader.close()
+        try:
+            for stream in list(self._streams):
+                self._end(stream)
+        finally:
+            self._framework.release()
+            self._reader.close()
 
     def _check_open(self) -> None:
         if self._closed:

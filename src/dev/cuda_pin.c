@@ -24,6 +24,7 @@ struct fst3fs_cuda_pin {
 	struct fst3fs_cuda_pin *next;
 };
 
+/* No fork waits for it: it is for CUDA alone, which does not work in a child either. */
 static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
 static pthread_cond_t known = PTHREAD_COND_INITIALIZER;
 static struct fst3fs_cuda_pin *pins;

@@ -56,9 +56,9 @@ struct fst3fs_dev_ops {
 	 * "cuda:0"). */
 	int (*open)(int ordinal, const struct fst3fs_dev_config *config, struct fst3fs_dev **out,
 		    struct fst3fs_error *err);
-	/* Required. No copy is under way; or the buffer is given up (`given_up`), and stays mapped for ever if copies
-	 * out of it are still under way. Never waits for a copy. */
-	void (*close)(struct fst3fs_dev *dev, bool given_up);
+	/* Required. No copy is under way; or the buffer is given up (`given_up`). False: copies out of it never ended,
+	 * so that it must stay mapped for ever. Waits for copies that are sure to end, and for no others. */
+	bool (*close)(struct fst3fs_dev *dev, bool given_up);
 	/* Optional. A read to this device begins on the calling thread: what its caller has already queued for the
 	 * destination comes first. */
 	int (*begin)(struct fst3fs_dev *dev, uint64_t dst, struct fst3fs_error *err);

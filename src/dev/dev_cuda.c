@@ -62,7 +62,7 @@ static int cuda_open(int ordinal, const struct fst3fs_dev_config *config, struct
 	return 0;
 }
 
-static void cuda_close(struct fst3fs_dev *base, bool given_up)
+static bool cuda_close(struct fst3fs_dev *base, bool given_up)
 {
 	struct cuda_dev *dev = cuda_dev(base);
 	struct fst3fs_cuda_lane *lane, *next;
@@ -78,6 +78,7 @@ static void cuda_close(struct fst3fs_dev *base, bool given_up)
 	if (!stuck)
 		fst3fs_cuda_pin_put(dev->pin);
 	free(dev);
+	return !stuck;
 }
 
 /* Which context an address belongs to, asked anew for each copy: that is cheap, and memory that was freed meanwhile is

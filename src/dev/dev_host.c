@@ -74,7 +74,7 @@ static int host_match(uint64_t address, int *ordinal, struct fst3fs_error *err)
 	return 1;
 }
 
-static void host_close(struct fst3fs_dev *dev, bool given_up)
+static bool host_close(struct fst3fs_dev *dev, bool given_up)
 {
 	struct dev_host *host = (struct dev_host *)dev;
 
@@ -82,6 +82,7 @@ static void host_close(struct fst3fs_dev *dev, bool given_up)
 	fst3fs_pool_leave(host->helpers, UINT64_MAX / 2);
 	pthread_mutex_destroy(&host->lock);
 	free(host);
+	return true;
 }
 
 static int host_open(int ordinal, const struct fst3fs_dev_config *config, struct fst3fs_dev **out,

@@ -3,19 +3,19 @@
 
 #include <dlfcn.h>
 #include <errno.h>
-#include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "dl.h"
+#include "fork_lock.h"
 #include "wire.h"
 
 #define SYMBOL(function) {.name = "hf3fs_" #function, .offset = offsetof(struct fst3fs_sdk, function)},
 
 static const struct fst3fs_dl_symbol symbols[] = {FST3FS_SDK_FUNCTIONS(SYMBOL)};
 
-static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
+FST3FS_FORK_LOCK(lock);
 static struct fst3fs_sdk *loaded;
 
 static int refuse(struct fst3fs_error *err, const char *path, const char *what)
@@ -69,12 +69,11 @@ static int open_checked(const char *path, struct fst3fs_sdk *sdk, struct fst3fs_
 	return rc;
 }
 
-static struct fst3fs_sdk *find(const char *path)
+static void discard(struct fst3fs_sdk *sdk)
 {
-	for (struct fst3fs_sdk *sdk = loaded; sdk; sdk = sdk->next)
-		if (strcmp(sdk->path, path) == 0)
-			return sdk;
-	return NULL;
+	if (sdk)
+		free(sdk->path);
+	free(sdk);
 }
 
 static int load(const char *path, struct fst3fs_sdk **out, struct fst3fs_error *err)
@@ -83,35 +82,69 @@ static int load(const char *path, struct fst3fs_sdk **out, struct fst3fs_error *
 	int rc;
 
 	if (!sdk || !(sdk->path = strdup(path))) {
-		free(sdk);
+		discard(sdk);
 		return fst3fs_err_set(err, -ENOMEM, "no memory to load %s", path);
 	}
 	rc = open_checked(path, sdk, err);
-	if (rc < 0) {
-		free(sdk->path);
-		free(sdk);
-		return rc;
+	if (rc < 0)
+		discard(sdk);
+	else
+		*out = sdk;
+	return rc;
+}
+
+static struct fst3fs_sdk *find_under_lock(const char *path)
+{
+	struct fst3fs_sdk *sdk = loaded;
+
+	while (sdk && strcmp(sdk->path, path) != 0)
+		sdk = sdk->next;
+	return sdk;
+}
+
+static struct fst3fs_sdk *find(const char *path)
+{
+	struct fst3fs_sdk *sdk;
+
+	pthread_mutex_lock(&lock);
+	sdk = find_under_lock(path);
+	pthread_mutex_unlock(&lock);
+	return sdk;
+}
+
+/* The one that counts: that of a thread which came first, if there was one. */
+static struct fst3fs_sdk *keep(struct fst3fs_sdk *mine)
+{
+	struct fst3fs_sdk *first;
+
+	pthread_mutex_lock(&lock);
+	first = find_under_lock(mine->path);
+	if (!first) {
+		mine->next = loaded;
+		loaded = mine;
 	}
-	sdk->next = loaded;
-	loaded = sdk;
-	*out = sdk;
-	return 0;
+	pthread_mutex_unlock(&lock);
+	if (!first)
+		return mine;
+	discard(mine);
+	return first;
 }
 
 int fst3fs_sdk_load(const char *path, const struct fst3fs_sdk **out, struct fst3fs_error *err)
 {
 	struct fst3fs_sdk *sdk;
-	int rc = 0;
+	int rc;
 
 	if (!path || !path[0])
 		return fst3fs_err_set_kind(err, FST3FS_ERROR_VALUE, -EINVAL,
 					   "the official USRBIO library was asked for without saying where it is");
-	pthread_mutex_lock(&lock);
 	sdk = find(path);
-	if (!sdk)
+	if (!sdk) {
 		rc = load(path, &sdk, err);
-	pthread_mutex_unlock(&lock);
-	if (rc == 0)
-		*out = sdk;
-	return rc;
+		if (rc < 0)
+			return rc;
+		sdk = keep(sdk);
+	}
+	*out = sdk;
+	return 0;
 }

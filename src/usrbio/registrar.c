@@ -133,6 +133,12 @@ static int do_open(struct usrbio_client *c)
 	return rc;
 }
 
+/* What the kernel says of a connection that was cut, whatever the moment. */
+static int as_gone(int rc)
+{
+	return rc == -ECONNABORTED ? -ENOTCONN : rc;
+}
+
 static int run(struct usrbio_client *c, struct usrbio_link *cmd)
 {
 	switch (cmd->op) {
@@ -201,7 +207,7 @@ static void run_next(struct usrbio_client *c)
 	dequeue(c, cmd);
 	cmd->state = USRBIO_RUNNING;
 	pthread_mutex_unlock(&c->lock);
-	rc = run(c, cmd);
+	rc = as_gone(run(c, cmd));
 	pthread_mutex_lock(&c->lock);
 	cmd->rc = rc;
 	if (!cmd->orphan) {
@@ -224,8 +230,7 @@ static void look(struct usrbio_client *c)
 	rc = read_link(c->dir.fd, submit_names[1], target, sizeof(target));
 	pthread_mutex_lock(&c->lock);
 	c->look = false;
-	/* What the kernel says of a connection that was cut, whatever the moment. */
-	c->probe_rc = rc == -ECONNABORTED ? -ENOTCONN : rc;
+	c->probe_rc = as_gone(rc);
 	if (rc < 0 && c->notify)
 		fst3fs_sem_post(c->notify);
 }

@@ -55,6 +55,7 @@ SLOW = (
     "test_populate.py::test_conformance_without",
     "test_pages.py::test_the_",  # which build the site
     "test_process.py::test_kill_9_at_any_moment",
+    "test_soak.py::test_a_short_one",
 )
 
 

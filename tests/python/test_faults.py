@@ -1,12 +1,17 @@
 # SPDX-License-Identifier: Apache-2.0
 """Daemons that fail, hang, shorten and die."""
 
+import ctypes
 import errno
+import mmap
 import time
+from concurrent.futures import ThreadPoolExecutor, wait
 from typing import Callable, Tuple
 
 import pytest
 from support import KIB, MIB, Mount, Target, UntilItFails, eventually, random_bytes
+
+from fastsafetensor_3fs_reader import ThreeFSFileReader
 
 TIMEOUT_S = 1.0
 
@@ -85,6 +90,29 @@ def reading(reader: object, path: str, size: int) -> UntilItFails:
     return thread
 
 
+def test_a_copy_that_takes_longer_than_the_timeout(serve: Callable, open_reader: Callable) -> None:
+    """Into memory whose pages come from a daemon that answers nothing meanwhile."""
+    mount: Mount = serve()
+    slow: Mount = serve()
+    data = random_bytes(MIB)
+    path, pages = mount.write("model", data), slow.write("pages", bytes(MIB))
+    reader = open_reader(mount, timeout=0.3)
+    with open(pages, "rb") as file:
+        memory = mmap.mmap(file.fileno(), MIB, mmap.MAP_PRIVATE, mmap.PROT_READ | mmap.PROT_WRITE)
+    address = ctypes.addressof(ctypes.c_ubyte.from_buffer(memory))
+    with ThreadPoolExecutor(1) as pool:
+        with slow.suspended():
+            result = pool.submit(reader.read_chunked, path, address, 0, MIB)
+            # It cannot end before: nothing may be written to the memory when it has.
+            assert not wait([result], 4.0).done
+        error = result.exception()
+    assert isinstance(error, TimeoutError)
+    assert "copies to host did not end" in str(error)
+    assert reader.info()["given_up"] == 1
+    assert reader.read_chunked(path, address, 0, MIB) == MIB
+    assert memory[:] == data
+
+
 def test_the_daemon_is_killed_during_a_read(serve: Callable, open_reader: Callable) -> None:
     mount: Mount = serve("--latency-us", "20000")
     path = mount.write("model", random_bytes(8 * MIB))
@@ -93,6 +121,18 @@ def test_the_daemon_is_killed_during_a_read(serve: Callable, open_reader: Callab
     error = thread.error()
     assert error.errno in (errno.ENOTCONN, errno.ETIMEDOUT, errno.ECONNABORTED)
     assert "model" in str(error)
+
+
+def test_the_daemon_is_killed_while_a_reader_registers(serve: Callable) -> None:
+    mount: Mount = serve("--meta-latency-us", "500000")
+    with ThreadPoolExecutor(1) as pool:
+        result = pool.submit(ThreeFSFileReader, str(mount.path), require="usrbio")
+        assert not wait([result], 1.5).done
+        mount.kill()
+        error = result.exception()
+    assert isinstance(error, OSError)
+    assert error.errno == errno.ENOTCONN
+    assert "its daemon is gone" in str(error)
 
 
 def test_the_daemon_stops_answering_during_a_read(serve: Callable, open_reader: Callable) -> None:

@@ -29,14 +29,17 @@ static void time_out(struct fst3fs_engine *g, struct fst3fs_call *c)
 	}
 	for (size_t i = 1; i < c->count && e->busy == 0; i++)
 		e = c->entries[i];
-	if (g->session->reading > 0)
+	/* A GPU that hangs is a failed device; memory that comes too slowly is not. */
+	if (g->session->reading == 0)
+		fst3fs_err_set_kind(
+			&err, e->dev && e->dev->ops != &fst3fs_dev_host ? FST3FS_ERROR_DEVICE : FST3FS_ERROR_SYSTEM,
+			-ETIMEDOUT, "copies to %s did not end within %u ms", e->dev ? e->dev->name : "memory",
+			g->timeout_ms);
+	else
 		fst3fs_err_set(&err, -ETIMEDOUT,
 			       "no completion for %u ms with %u requests in flight (%s): the daemon hangs or is gone; "
 			       "the buffer was given up",
 			       g->timeout_ms, c->busy, e->io->ops->name);
-	else
-		fst3fs_err_set_kind(&err, FST3FS_ERROR_DEVICE, -ETIMEDOUT, "copies to %s did not end within %u ms",
-				    e->dev ? e->dev->name : "memory", g->timeout_ms);
 	fst3fs_err_set_path(&err, e->path);
 	fst3fs_give_up(g, c, &err);
 }

@@ -107,8 +107,12 @@ static void *free_later(void *arg)
 
 void fst3fs_session_free(struct fst3fs_session *s, bool given_up, uint64_t deadline_ns)
 {
+	bool over = true;
+
 	for (unsigned i = 0; i < s->ndevs; i++)
-		s->devs[i]->ops->close(s->devs[i], given_up && s->copying > 0);
+		over &= s->devs[i]->ops->close(s->devs[i], given_up && s->copying > 0);
+	if (over)
+		s->copying = 0; /* what ended while it was given up is reaped by nobody */
 	if (s->reading_posix == 0)
 		free_parts(s, given_up, deadline_ns);
 	else

@@ -78,7 +78,8 @@ _Static_assert(offsetof(struct usrbio_cqe, userdata) == 16, "cqe.userdata");
 _Static_assert(sizeof(struct usrbio_sqe) == 16, "sqe");
 _Static_assert(offsetof(struct usrbio_sqe, index) == 0, "sqe.index");
 _Static_assert(offsetof(struct usrbio_sqe, userdata) == 8, "sqe.userdata");
-_Static_assert(sizeof(sem_t) == 32, "glibc's 64-bit sem_t is part of the protocol");
+_Static_assert(sizeof(sem_t) == 32 && _Alignof(sem_t) == 8, "glibc's 64-bit sem_t is part of the protocol");
+_Static_assert(__atomic_always_lock_free(sizeof(int32_t), 0), "a lock would be one process's own");
 
 enum {
 	USRBIO_SLOT_BYTES = sizeof(struct usrbio_arg) + sizeof(struct usrbio_cqe) + sizeof(struct usrbio_sqe),
@@ -86,6 +87,9 @@ enum {
 	USRBIO_RING_FIXED = sizeof(struct usrbio_ring_header) + sizeof(sem_t) + USRBIO_RING_SLACK,
 };
 _Static_assert(USRBIO_SLOT_BYTES == 96, "bytes for each slot");
+_Static_assert((sizeof(struct usrbio_ring_header) + USRBIO_SLOT_BYTES) % _Alignof(sem_t) == 0 &&
+		       USRBIO_SLOT_BYTES % _Alignof(sem_t) == 0,
+	       "the semaphore is aligned behind any number of slots");
 
 /* Flags of a ring, written in binary digits after `.f` in its key. */
 enum {

@@ -11,6 +11,8 @@
 
 #include "cuda_driver.h"
 #include "dev.h"
+#include "emulated.h"
+#include "fork_beside.h"
 
 static void *fake;
 
@@ -31,6 +33,21 @@ static void no_driver_is_loaded_on_our_account(void **state)
 	assert_null(dlopen("libcuda.so.1", RTLD_NOW | RTLD_NOLOAD));
 	assert_int_equal(fst3fs_cuda_driver_get(&cu), 0);
 	assert_null(cu);
+}
+
+static void look(void)
+{
+	const struct fst3fs_cuda_driver *cu;
+
+	fst3fs_cuda_driver_get(&cu);
+}
+
+static void a_child_can_look_for_it_too(void **state)
+{
+	(void)state;
+	if (emulated())
+		skip(); /* qemu forks with its own locks held */
+	assert_true(fork_beside(look));
 }
 
 static void a_device_cannot_be_opened_without_one(void **state)
@@ -80,6 +97,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(no_driver_is_loaded_on_our_account),
+		cmocka_unit_test(a_child_can_look_for_it_too),
 		cmocka_unit_test(a_device_cannot_be_opened_without_one),
 		cmocka_unit_test(a_driver_that_nobody_has_initialised),
 		cmocka_unit_test(it_is_used_once_somebody_has),

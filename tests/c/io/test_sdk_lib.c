@@ -12,6 +12,8 @@
 
 #include <cmocka.h>
 
+#include "emulated.h"
+#include "fork_beside.h"
 #include "fst3fs.h"
 #include "sdk_lib.h"
 
@@ -67,6 +69,22 @@ static void missing_functions_are_named(void **state)
 	refused("libc.so.6", "hf3fs_punchhole");
 }
 
+static void load(void)
+{
+	const struct fst3fs_sdk *sdk = NULL;
+	struct fst3fs_error err;
+
+	fst3fs_sdk_load("/no/such/library.so", &sdk, &err);
+}
+
+static void a_child_can_load_one_too(void **state)
+{
+	(void)state;
+	if (emulated())
+		skip(); /* qemu forks with its own locks held */
+	assert_true(fork_beside(load));
+}
+
 static void a_reader_says_so(void **state)
 {
 	struct fst3fs_options o;
@@ -92,6 +110,7 @@ int main(int argc, char **argv)
 		cmocka_unit_test(the_dropin_is_taken_once),
 		cmocka_unit_test(what_is_no_library_is_refused),
 		cmocka_unit_test(missing_functions_are_named),
+		cmocka_unit_test(a_child_can_load_one_too),
 		cmocka_unit_test(a_reader_says_so),
 	};
 

@@ -17,6 +17,7 @@
 
 #include <cmocka.h>
 
+#include "emulated.h"
 #include "hf3fs_usrbio.h"
 #include "scratch.h"
 #include "served.h"
@@ -485,5 +486,8 @@ int main(void)
 		SERVED_TEST(a_new_daemon_is_found_while_old_buffers_are_held),
 	};
 
+	if (emulated())
+		return 77; /* every file is asked for its mount by an ioctl, and qemu passes none on that it does not
+			      know */
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }
