@@ -181,7 +181,7 @@ static int find_within_timeout(struct fst3fs_reader *r, const char *path, struct
 		return no_memory(err);
 	a->run = find;
 	a->undo = forget;
-	memcpy(finding->path, path, strlen(path));
+	memcpy(finding->path, path, strlen(path) + 1);
 	rc = fst3fs_offload_run(&r->engine, &a, err);
 	if (!a) {
 		fst3fs_err_set_path(err, path);
