@@ -16,9 +16,13 @@ static int has_name(struct dl_phdr_info *info, size_t size, void *soname)
 
 int fst3fs_dl_loaded(const char *soname, void **lib)
 {
+	errno = 0;
 	*lib = dlopen(soname, RTLD_NOW | RTLD_NOLOAD);
-	/* dlopen says the same of one that is not there and of one that it has no memory to look for. */
-	return !*lib && dl_iterate_phdr(has_name, (void *)soname) ? -ENOMEM : 0;
+	if (*lib || errno != ENOMEM)
+		return 0;
+	/* dlopen says the same of one that is not there and of one that it has no memory to look for. The list is asked
+	 * then alone: its lock stays taken in a child that is made while another thread goes through it. */
+	return dl_iterate_phdr(has_name, (void *)soname) ? -ENOMEM : 0;
 }
 
 const char *fst3fs_dl_resolve(void *lib, const struct fst3fs_dl_symbol *symbols, size_t n, void *table)
