@@ -7,17 +7,23 @@ import re
 import signal
 import socket
 import subprocess
+import time
 import urllib.request
 from pathlib import Path
 from typing import Any, Dict, List
 
 import pytest
 from conftest import ENVIRONMENTS
-from support import Mount, eventually
+from support import Mount
 
 NEWEST = ENVIRONMENTS["newest"]
 #: An engine takes a minute to start, and much longer beside others.
 PATIENCE = 500
+
+
+def inherited() -> Dict[str, str]:
+    """This process's environment; but each of a server's processes is not to compile all of an engine anew."""
+    return {name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"}
 
 
 class Command:
@@ -31,7 +37,7 @@ class Command:
         with self._log.open("w") as log:
             self._process = subprocess.Popen(
                 [str(NEWEST / "bin" / words[0]), *words[1:], "--port", str(self._port)],
-                env={**os.environ, "OMP_NUM_THREADS": "1", "FST3FS_REQUIRE": "usrbio", **environment},
+                env={**inherited(), "OMP_NUM_THREADS": "1", "FST3FS_REQUIRE": "usrbio", **environment},
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=subprocess.STDOUT,
@@ -55,7 +61,9 @@ class Command:
         def lines() -> List[str]:
             return [line for line in self.log.splitlines() if re.search(pattern, line)]
 
-        eventually(lambda: len(lines()) >= times or self._process.poll() is not None, PATIENCE)
+        deadline = time.monotonic() + PATIENCE
+        while len(lines()) < times and self._process.poll() is None and time.monotonic() < deadline:
+            time.sleep(0.5)
         assert len(lines()) >= times, self.log
         return lines()
 
