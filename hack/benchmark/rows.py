@@ -103,7 +103,7 @@ def link_defaults(plan: Plan) -> Rows:
             runs = _passes(plan, place, io_depth=depth)
             yield Row(f"LINK, io_depth={depth}", median_rate(runs) / place.link_rate, 0.97, detail=spread(runs))
         yield _two_threads(plan, place)
-        yield from _processes(plan, place, "LINK, 8 processes", [[path] * 2 for path in place.paths])
+        yield from _processes(plan, place, "LINK", [[path] * 2 for path in place.paths])
 
 
 def _together(plan: Plan, place: Place) -> Row:
@@ -131,7 +131,7 @@ def _two_threads(plan: Plan, place: Place) -> Row:
     return Row("two threads on one reader / one thread, LINK", ratio, 0.98, detail=spread(both))
 
 
-def _processes(plan: Plan, place: Place, name: str, shares: Sequence[Sequence[str]]) -> Rows:
+def _processes(plan: Plan, place: Place, link: str, shares: Sequence[Sequence[str]]) -> Rows:
     """Each share in a process of its own, with a buffer of 16 MiB."""
     together, fairness = [], []
     for _ in range(plan.iterations):
@@ -139,16 +139,18 @@ def _processes(plan: Plan, place: Place, name: str, shares: Sequence[Sequence[st
         together.append(whole)
         fairness.append(min(run.rate for run in each) / max(run.rate for run in each))
     ratio = median_rate(together) / place.link_rate
-    yield Row(f"{name} of 16 MiB, together", ratio, 0.97, detail=spread(together))
+    yield Row(f"{link}, {len(shares)} processes of 16 MiB, together", ratio, 0.97, detail=spread(together))
     detail = " ".join(f"{sample:.3f}" for sample in fairness)
-    yield Row(f"{name}, slowest / fastest", sorted(fairness)[len(fairness) // 2], 0.85, detail=detail)
+    yield Row(
+        f"{link}, {len(shares)} processes, slowest / fastest", sorted(fairness)[len(fairness) // 2], 0.85, detail=detail
+    )
 
 
 def fair(plan: Plan) -> Rows:
-    """As on a node: many processes, and the daemon's limits on storage requests, which they share."""
+    """LINK with the limits that a 3FS daemon has for a node: many processes share them."""
     with sparse_files(LINK, 24, GIB, "--host-limit=32", "--server-limit=8") as place:
         shares = [[path] for path in place.paths]
-        yield from _processes(plan, place, "LINK with the limits of 3FS, 24 processes", shares)
+        yield from _processes(plan, place, "LIMITS", shares)
 
 
 def link_jitter(plan: Plan) -> Rows:
