@@ -8,15 +8,13 @@ import sys
 import threading
 from pathlib import Path
 
+import content
+import ledger
 import numpy as np
 import pytest
 from support import ROOT
 
 SOAK = ROOT / "tests" / "soak"
-sys.path.insert(0, str(SOAK))
-
-import content  # noqa: E402
-import ledger  # noqa: E402
 
 
 @pytest.mark.timeout(600)

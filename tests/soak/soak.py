@@ -21,8 +21,8 @@ from collections import Counter
 from pathlib import Path
 from typing import Any, List, Optional
 
+import doer
 import ledger
-import worker
 from content import MIB, Made, describe, write
 from faults import Daemon, Faults
 from support import eventually, scratch_root, shm_objects
@@ -39,14 +39,14 @@ STRETCH_S = 60.0
 class Process:
     """One of the readers' processes, seen from outside."""
 
-    def __init__(self, setup: worker.Setup) -> None:
+    def __init__(self, setup: doer.Setup) -> None:
         self._setup = setup
         self._begin()
 
     def _begin(self) -> None:
         context = multiprocessing.get_context("spawn")
         self._pipe, theirs = context.Pipe()
-        self._process = context.Process(target=worker.run, args=(self._setup, theirs), daemon=True)
+        self._process = context.Process(target=doer.run, args=(self._setup, theirs), daemon=True)
         self._process.start()
         theirs.close()
         #: As it began, but for memory, which counts from the first quiet moment.
@@ -64,11 +64,11 @@ class Process:
     def answered(self) -> bool:
         return self._pipe.poll()
 
-    def answer(self) -> worker.Report:
+    def answer(self) -> doer.Report:
         """RuntimeError when it hangs or has died; what each of its threads does is in the log then."""
         try:
             if self._pipe.poll(ANSWER_S):
-                report: worker.Report = self._pipe.recv()
+                report: doer.Report = self._pipe.recv()
                 return report
             os.kill(self.pid, signal.SIGUSR2)
             time.sleep(2)
@@ -107,7 +107,7 @@ class Soak:
         (folder / "mnt").mkdir()
         files = self._files()
         self._daemon = Daemon(folder / "backing", folder / "mnt")
-        setup = worker.Setup(folder / "mnt", files, folder / "pids", 0, self._log)
+        setup = doer.Setup(folder / "mnt", files, folder / "pids", 0, self._log)
         self._processes = [Process(setup._replace(threads=threads)) for threads in THREADS]
 
     def _files(self) -> List[Made]:
@@ -125,7 +125,7 @@ class Soak:
         if number > 0 and rng.random() < 0.7:
             self._kill_in(rng.uniform(0, seconds / 4))
         for index, process in enumerate(self._processes):
-            process.tell(worker.Chaos(f"{self._seed}.{number}.{index}", end - time.monotonic()))
+            process.tell(doer.Chaos(f"{self._seed}.{number}.{index}", end - time.monotonic()))
         faults = Faults(rng, self._daemon, lambda: [process.pid for process in self._processes])
         faults.until(end, lambda: all(process.answered() for process in self._processes))
         self._faults += faults.count
@@ -133,14 +133,14 @@ class Soak:
         self._daemon.end(killed=False)
         self._daemon.start(())
         for process in self._processes:
-            process.tell(worker.Calm())
+            process.tell(doer.Calm())
         self._collect()
         self._look()
 
     def _kill_in(self, seconds: float) -> None:
         """One of the processes, in the middle of what it does."""
         process = self._processes[MORTAL]
-        process.tell(worker.Chaos(f"{self._seed}.mortal", seconds + 60))
+        process.tell(doer.Chaos(f"{self._seed}.mortal", seconds + 60))
         time.sleep(seconds)
         process.replace()
         self._faults += 1
