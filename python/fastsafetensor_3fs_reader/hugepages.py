@@ -16,10 +16,6 @@ def _references(objects: Iterable[object]) -> Iterator[int]:
         yield sys.getrefcount(thing)
 
 
-#: References to what nobody but a deque has, which versions of Python count in different ways.
-_UNUSED = next(_references(deque([object()])))
-
-
 class HugePages:
     """Memory in huge pages. What one tensor has left another gets: fresh pages cost more than copying the bytes does.
 
@@ -43,14 +39,17 @@ class HugePages:
             memory = _core.alloc_host(nbytes)
             self._nbytes += nbytes
         self._given.append(memory)
-        while self._nbytes > self._limit:
+        while self._given and self._nbytes > self._limit:
             self._nbytes -= len(self._given.popleft())
         return memory
 
     def _left(self, nbytes: int) -> Optional["_core.Memory"]:
         """Memory of this size that no tensor has any more, taken out of the list."""
+        # What nobody but a deque has. Counted here and now: it depends on Python's version, and on debuggers and
+        # profilers, which may hold one more.
+        unused = next(_references(deque([object()])))
         for place, references in enumerate(_references(self._given)):
-            if references == _UNUSED and len(self._given[place]) == nbytes:
+            if references == unused and len(self._given[place]) == nbytes:
                 memory = self._given[place]
                 del self._given[place]
                 return memory

@@ -83,6 +83,7 @@ class SharedReading:
         finally:
             bar.close()
             self._end_reading()
+            self._framework.release()
 
     def _check_open(self) -> None:
         if self._closed:

@@ -30,8 +30,8 @@ _logger = logging.getLogger(__package__)
 
 
 def kept(ahead: int) -> int:
-    """Bytes of memory that goes from tensor to tensor: what is under way, and as much that was given out."""
-    return 2 * max(ahead, _LEAST_AHEAD)
+    """Bytes of memory that goes from tensor to tensor: what is under way, and some that was given out."""
+    return max(ahead, _LEAST_AHEAD) + DEFAULT_AHEAD
 
 
 class Framework(ABC, Generic[T]):

@@ -62,8 +62,8 @@ struct fst3fs_populator *fst3fs_populator_new(void)
 		p = calloc(1, sizeof(*p));
 	if (!p)
 		return NULL;
-	/* One thread zeroes about as fast as one copies: as many as copy (dev_host.c), and one where there is but one
-	 * processor, because huge pages save more than they cost. */
+	/* One thread zeroes about as fast as one copies (dev_host.c). One where there is but one processor, because
+	 * huge pages save more than they cost. */
 	p->pool = fst3fs_pool_new("fst3fs-populate", cpus >= 16 ? 8 : cpus >= 4 ? (int)(cpus / 2) : 1);
 	if (!p->pool) {
 		free(p);

@@ -31,12 +31,13 @@ struct job {
 	struct fst3fs_dev_copy *copy;
 };
 
-static void copy_bytes(const struct dev_host *host, const struct fst3fs_dev_copy *copy)
+/* `populator`: who may be about to make the memory resident; NULL = faults in a few pages cost less than to ask. */
+static void copy_bytes(struct fst3fs_populator *populator, const struct fst3fs_dev_copy *copy)
 {
 	for (size_t i = 0; i < copy->nparts; i++) {
 		const struct fst3fs_dev_part *part = &copy->parts[i];
 
-		fst3fs_populator_settle(host->populator, part->dst, part->length);
+		fst3fs_populator_settle(populator, part->dst, part->length);
 		fst3fs_bulk_copy((void *)(uintptr_t)part->dst, part->src, part->length);
 	}
 }
@@ -56,7 +57,7 @@ static void job_run(struct fst3fs_task *task)
 	struct fst3fs_dev_copy *copy = job->copy;
 
 	free(job);
-	copy_bytes(host, copy);
+	copy_bytes(host->populator, copy);
 	pthread_mutex_lock(&host->lock);
 	push_done(host, copy);
 	/* Inside the lock: once this copy has been reaped the device may be closed. */
@@ -132,11 +133,12 @@ static bool delegate(struct dev_host *host, struct fst3fs_dev_copy *copy)
 static int host_copy(struct fst3fs_dev *dev, struct fst3fs_dev_copy *copy, bool wait, struct fst3fs_error *err)
 {
 	struct dev_host *host = (struct dev_host *)dev;
+	bool small = is_small(copy);
 
 	(void)err;
-	if (!wait && !is_small(copy) && delegate(host, copy))
+	if (!wait && !small && delegate(host, copy))
 		return 0;
-	copy_bytes(host, copy);
+	copy_bytes(small ? NULL : host->populator, copy);
 	pthread_mutex_lock(&host->lock);
 	push_done(host, copy);
 	pthread_mutex_unlock(&host->lock);

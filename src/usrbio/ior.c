@@ -156,7 +156,8 @@ int usrbio_ior_reap_cqes(struct usrbio_ior *ior, struct usrbio_cqe *out, int max
 
 	if (n > 0 && may_be_held_back(ior, n))
 		usrbio_ior_wake(ior);
-	return n;
+	/* What is there is taken first; nothing more will come. */
+	return n == 0 && ior->deaf ? -EOWNERDEAD : n;
 }
 
 /* Without waking the daemon: at io_depth 1 it holds a request back only when there is no room for its completion, and

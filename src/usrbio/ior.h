@@ -3,6 +3,7 @@
 #ifndef USRBIO_IOR_H
 #define USRBIO_IOR_H
 
+#include <stdatomic.h>
 #include <stdbool.h>
 
 #include "key.h"
@@ -23,8 +24,8 @@ struct usrbio_ior {
 	struct usrbio_shm shm; /* its name is gone once registered */
 	struct usrbio_link *link;
 	sem_t *submit;
-	bool queued; /* something was prepared since the last submit */
-	bool deaf;   /* the daemon's semaphore is gone */
+	bool queued;	  /* something was prepared since the last submit */
+	atomic_bool deaf; /* the daemon's semaphore is gone */
 	bool lasting;
 	pid_t pid;
 };

@@ -4,6 +4,8 @@
 import json
 import os
 import struct
+import subprocess
+import sys
 from typing import Dict
 
 import numpy as np
@@ -34,6 +36,25 @@ def test_it_is_used_again_when_its_last_view_is_gone() -> None:
     again = pages.take(SIZE)
     assert again is not None
     assert again.address == address
+
+
+TRACED = """
+import sys
+def look(frame, event, arg):
+    frame.f_locals
+    return look
+sys.settrace(look)
+from fastsafetensor_3fs_reader.hugepages import HugePages
+sys.settrace(None)
+pages = HugePages(1 << 30)
+views = [memoryview(pages.take(4 << 20)) for _ in range(8)]
+assert len({view.obj.address for view in views}) == 8
+"""
+
+
+def test_what_a_debugger_saw_being_imported() -> None:
+    """It holds references of its own, for as long as it looks."""
+    subprocess.run([sys.executable, "-c", TRACED], check=True)
 
 
 def test_another_size_is_not_what_was_left() -> None:

@@ -27,6 +27,7 @@ struct batch {
 	struct fst3fs_reader *reader; /* a reference */
 	char **paths;		      /* copies: a thread that hangs may outlive the call */
 	struct fst3fs_header *headers;
+	bool *is_done; /* of each */
 	size_t count, next, done;
 	unsigned refs;
 	size_t err_index;
@@ -101,6 +102,7 @@ static void batch_unref(struct batch *b)
 		return;
 	fst3fs_headers_free(b->headers, b->count);
 	free(b->headers);
+	free(b->is_done);
 	for (size_t i = 0; i < b->count; i++)
 		free(b->paths[i]);
 	free(b->paths);
@@ -126,6 +128,7 @@ static void do_one(struct batch *b, size_t i, uint8_t *guess)
 	fst3fs_err_set_path(&err, b->paths[i]);
 	pthread_mutex_lock(&b->lock);
 	b->headers[i] = header;
+	b->is_done[i] = true;
 	b->done++;
 	if (rc < 0 && i < b->err_index) {
 		b->err = err;
@@ -192,9 +195,10 @@ static struct batch *batch_new(struct fst3fs_reader *r, const char *const *paths
 	b->count = n;
 	b->headers = calloc(n, sizeof(*b->headers));
 	b->paths = calloc(n, sizeof(*b->paths));
+	b->is_done = calloc(n, sizeof(*b->is_done));
 	fst3fs_engine_ref(&r->engine);
 	b->reader = r;
-	ok = b->headers && b->paths;
+	ok = b->headers && b->paths && b->is_done;
 	b->count = ok ? n : 0;
 	for (size_t i = 0; ok && i < n; i++)
 		ok = (b->paths[i] = strdup(paths[i])) != NULL;
@@ -209,7 +213,7 @@ static const char *find_missing(const struct batch *b)
 {
 	size_t i = 0;
 
-	while (i < b->count - 1 && (b->headers[i].json || i == b->err_index))
+	while (i < b->count - 1 && b->is_done[i])
 		i++;
 	return b->paths[i];
 }
