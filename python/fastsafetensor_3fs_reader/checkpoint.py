@@ -145,7 +145,7 @@ def _regex(patterns: Iterable[str]) -> Callable[[str], object]:
 
 def _glob(patterns: Iterable[str]) -> Callable[[str], object]:
     """A pattern stands for a whole name."""
-    return _regex(rf"\A{fnmatch.translate(pattern)}" for pattern in patterns)
+    return re.compile("|".join(map(fnmatch.translate, patterns)) or r"(?!)").match
 
 
 #: "exact" is looked up by name instead.
