@@ -174,11 +174,12 @@ static int find_within_timeout(struct fst3fs_reader *r, const char *path, struct
 			       struct fst3fs_error *err)
 {
 	struct finding *finding = calloc(1, sizeof(*finding) + strlen(path) + 1);
-	struct fst3fs_offload *a = &finding->offload;
+	struct fst3fs_offload *a;
 	int rc;
 
 	if (!finding)
 		return no_memory(err);
+	a = &finding->offload;
 	a->run = find;
 	a->undo = forget;
 	memcpy(finding->path, path, strlen(path) + 1);

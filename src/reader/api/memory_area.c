@@ -116,11 +116,12 @@ static void unmake(struct fst3fs_offload *a)
 static int region_new(struct fst3fs_reader *r, struct fst3fs_area_memory *out, struct fst3fs_error *err)
 {
 	struct making *m = calloc(1, sizeof(*m));
-	struct fst3fs_offload *a = &m->offload;
+	struct fst3fs_offload *a;
 	int rc;
 
 	if (!m)
 		return fst3fs_err_set(err, -ENOMEM, "no memory");
+	a = &m->offload;
 	m->offload.run = make;
 	m->offload.undo = unmake;
 	m->size = out->memory.size;

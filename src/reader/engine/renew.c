@@ -39,11 +39,12 @@ static void unmake(struct fst3fs_offload *a)
 int fst3fs_engine_session_new(struct fst3fs_engine *g, struct fst3fs_session **out, struct fst3fs_error *err)
 {
 	struct making *m = calloc(1, sizeof(*m));
-	struct fst3fs_offload *a = &m->offload;
+	struct fst3fs_offload *a;
 	int rc;
 
 	if (!m)
 		return fst3fs_err_set(err, -ENOMEM, "no memory for a reader");
+	a = &m->offload;
 	m->offload.run = make;
 	m->offload.undo = unmake;
 	rc = fst3fs_offload_run(g, &a, err);
