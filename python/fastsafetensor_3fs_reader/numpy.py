@@ -4,7 +4,6 @@
 BF16 and the 8-bit floats come as ``ml_dtypes`` has them.
 """
 
-import math
 from typing import Any, Dict, Optional, Tuple
 
 from .checkpoint import DTYPES, Files, TensorFilter, TensorInfo
@@ -49,13 +48,15 @@ class NumpyFramework(Framework["numpy.ndarray[Any, Any]"]):
         self._huge_pages.release()
 
     def empty(self, tensor: TensorInfo) -> Tuple["numpy.ndarray[Any, Any]", int]:
-        return self._make(tensor.shape, _dtype(tensor))
+        return self._make(tensor.shape, _dtype(tensor), tensor.nbytes)
 
-    def rows(self, tensor: TensorInfo, count: int) -> Tuple["numpy.ndarray[Any, Any]", int]:
-        return self._make((count, *tensor.shape[1:]), _dtype(tensor))
+    def rows(self, tensor: TensorInfo, count: int, nbytes: int) -> Tuple["numpy.ndarray[Any, Any]", int]:
+        return self._make((count, *tensor.shape[1:]), _dtype(tensor), nbytes)
 
-    def _make(self, shape: Tuple[int, ...], dtype: "numpy.dtype[Any]") -> Tuple["numpy.ndarray[Any, Any]", int]:
-        memory = self._huge_pages.take(dtype.itemsize * math.prod(shape))
+    def _make(
+        self, shape: Tuple[int, ...], dtype: "numpy.dtype[Any]", nbytes: int
+    ) -> Tuple["numpy.ndarray[Any, Any]", int]:
+        memory = self._huge_pages.take(nbytes)
         made = (
             numpy.empty(shape, dtype) if memory is None else numpy.frombuffer(memoryview(memory), dtype).reshape(shape)
         )

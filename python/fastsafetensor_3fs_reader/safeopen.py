@@ -42,8 +42,8 @@ class Framework(ABC, Generic[T]):
         """A tensor that owns its memory, and the address of its first byte. ValueError: it has no such dtype."""
 
     @abstractmethod
-    def rows(self, tensor: TensorInfo, count: int) -> Tuple[T, int]:
-        """The same for ``count`` rows of a tensor that has dimensions."""
+    def rows(self, tensor: TensorInfo, count: int, nbytes: int) -> Tuple[T, int]:
+        """The same for ``count`` rows, of ``nbytes`` together, of a tensor that has dimensions."""
 
     def ready(self) -> None:
         """Whatever the caller has queued for memory that ``empty`` gave is done, or ordered before what comes."""
@@ -249,9 +249,9 @@ class SafeOpen(Generic[T]):
         row_bits = bits * math.prod(tensor.shape[1:])
         if row_bits % 8:
             raise SliceError(f"{tensor.name}: its rows of {row_bits} bits do not begin at bytes")
-        rows, address = self._framework.rows(tensor, end - begin)
-        self._framework.ready()
         length = row_bits // 8 * (end - begin)
+        rows, address = self._framework.rows(tensor, end - begin, length)
+        self._framework.ready()
         got = self._reader.read_chunked(tensor.file, address, tensor.offset + row_bits // 8 * begin, length)
         if got != length:
             raise ValueError(f"{tensor.file}: truncated: {got} of {length} bytes of {tensor.name}")

@@ -78,8 +78,8 @@ class TorchFramework(Framework[torch.Tensor]):
     def empty(self, tensor: TensorInfo) -> Tuple[torch.Tensor, int]:
         return self._make(_shape(tensor), _dtype(tensor), tensor.nbytes)
 
-    def rows(self, tensor: TensorInfo, count: int) -> Tuple[torch.Tensor, int]:
-        return self._make((count, *_shape(tensor)[1:]), _dtype(tensor), tensor.nbytes // tensor.shape[0] * count)
+    def rows(self, tensor: TensorInfo, count: int, nbytes: int) -> Tuple[torch.Tensor, int]:
+        return self._make((count, *_shape(tensor)[1:]), _dtype(tensor), nbytes)
 
     def _make(self, shape: Tuple[int, ...], dtype: torch.dtype, nbytes: int) -> Tuple[torch.Tensor, int]:
         memory = self._huge_pages.take(nbytes) if self._on_host else None

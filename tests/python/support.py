@@ -4,6 +4,7 @@
 import contextlib
 import ctypes
 import functools
+import importlib.util
 import json
 import mmap
 import os
@@ -16,6 +17,7 @@ import tempfile
 import threading
 import time
 from pathlib import Path
+from types import ModuleType
 from typing import Any, Callable, ClassVar, Dict, Iterator, List, Set
 
 import numpy as np
@@ -36,6 +38,17 @@ DATA_SIZE = 3 * MIB + 17
 
 
 @functools.lru_cache(maxsize=16)
+def load_script(name: str, path: Path) -> ModuleType:
+    """A script as the module ``name``, its ``main`` not run."""
+    specification = importlib.util.spec_from_file_location(name, path)
+    assert specification
+    assert specification.loader
+    module = importlib.util.module_from_spec(specification)
+    sys.modules[name] = module
+    specification.loader.exec_module(module)
+    return module
+
+
 def random_bytes(size: int, seed: int = 1) -> bytes:
     return np.random.default_rng(seed).integers(0, 256, size, np.uint8).tobytes()
 

@@ -1,30 +1,17 @@
 # SPDX-License-Identifier: Apache-2.0
 """The targets in tests/fuzz: what they say of themselves is so. `make fuzz` runs them, the C tests run their inputs."""
 
-import importlib.util
 import re
-import sys
 from pathlib import Path
-from types import ModuleType
 
 import pytest
-from support import ROOT
+from support import ROOT, load_script
 
 FUZZ = ROOT / "tests" / "fuzz"
 NAMES = sorted(path.stem.replace("fuzz_", "", 1) for path in FUZZ.glob("fuzz_*.c"))
 
 
-def load_runner() -> ModuleType:
-    specification = importlib.util.spec_from_file_location("run_fuzz", FUZZ / "run.py")
-    assert specification
-    assert specification.loader
-    module = importlib.util.module_from_spec(specification)
-    sys.modules["run_fuzz"] = module
-    specification.loader.exec_module(module)
-    return module
-
-
-runner = load_runner()
+runner = load_script("run_fuzz", FUZZ / "run.py")
 every_target = pytest.mark.parametrize("name", NAMES)
 
 

@@ -1,15 +1,12 @@
 # SPDX-License-Identifier: Apache-2.0
 """The models in tests/models and the code cite each other, and what they cite is there. `make model` runs them."""
 
-import importlib.util
 import re
-import sys
 from pathlib import Path
-from types import ModuleType
 from typing import Dict, List, Set
 
 import pytest
-from support import ROOT
+from support import ROOT, load_script
 
 MODELS = sorted((ROOT / "tests" / "models").glob("*.pml"))
 SOURCES = sorted(path for folder in ("src", "usrbiod") for path in (ROOT / folder).rglob("*.[ch]"))
@@ -17,17 +14,7 @@ SOURCES = sorted(path for folder in ("src", "usrbiod") for path in (ROOT / folde
 every_model = pytest.mark.parametrize("model", MODELS, ids=lambda model: model.name)
 
 
-def load_runner() -> ModuleType:
-    specification = importlib.util.spec_from_file_location("run_models", ROOT / "tests" / "models" / "run.py")
-    assert specification
-    assert specification.loader
-    module = importlib.util.module_from_spec(specification)
-    sys.modules["run_models"] = module
-    specification.loader.exec_module(module)
-    return module
-
-
-runner = load_runner()
+runner = load_script("run_models", ROOT / "tests" / "models" / "run.py")
 
 
 def header(model: Path) -> str:

@@ -357,6 +357,14 @@ def test_names_that_no_tensor_can_have(every: Mount, name: str) -> None:
         f.get_tensor(name)
 
 
+@pytest.mark.parametrize("module", [fst_torch, fst_numpy])
+def test_rows_of_a_tensor_that_has_none(mount: Mount, module: Any) -> None:
+    path = mount.write("m.safetensors", checkpoint_file([("none", "F32", (0, 3)), ("some", "F32", (2, 3))]))
+    with module.safe_open(path) as f:
+        assert tuple(f.get_slice("none")[0:0].shape) == (0, 3)
+        assert tuple(f.get_slice("some")[1:1].shape) == (0, 3)
+
+
 def test_a_name_is_a_string(every: Mount) -> None:
     with fst_torch.safe_open(every.path) as f, pytest.raises(TypeError, match="a tensor's name is a string, not 7"):
         f.get_tensor(7)
