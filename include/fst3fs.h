@@ -404,7 +404,8 @@ struct fst3fs_stream;
 /** Settings of a stream. Fill it with fst3fs_stream_options_init, then change what you need. */
 struct fst3fs_stream_options {
 	size_t size;	/**< sizeof(struct fst3fs_stream_options). */
-	uint64_t ahead; /**< Bytes of tensors that may be under way or waiting to be taken. Default 512 MiB. */
+	uint64_t ahead; /**< Bytes of tensors that may be under way or waiting to be taken. Default 512 MiB; used when
+			   less (128 MiB at first) has left nothing to read. */
 };
 
 FST3FS_API void fst3fs_stream_options_init(struct fst3fs_stream_options *o);

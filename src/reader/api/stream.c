@@ -8,8 +8,8 @@
 #include "stream_i.h"
 
 #define AHEAD_DEFAULT (512ull << 20)
-/* How far ahead the first tensor allows, and each one more: enough for the reading never to wait for addresses, and the
- * first tensor does not wait until all memory that may lie ahead was made. */
+/* How far ahead it goes at first, and how much further each time that was not enough. Two runs are, for who takes
+ * tensors as they come: one is read while the other's get their addresses. More would be memory that has to be made. */
 #define AHEAD_STEP (2 * FST3FS_RUN_MAX)
 
 void fst3fs_stream_options_init(struct fst3fs_stream_options *o)
@@ -73,6 +73,8 @@ int fst3fs_stream_open(struct fst3fs_reader *r, const struct fst3fs_checkpoint *
 		return rc;
 	}
 	s->ahead = o ? o->ahead : AHEAD_DEFAULT;
+	s->allowed = s->ahead < AHEAD_STEP ? s->ahead : AHEAD_STEP;
+	s->widening = true;
 	*out = s;
 	return 0;
 }
@@ -85,17 +87,35 @@ static bool can_complete_next(const struct fst3fs_stream *s)
 	return s->taken < s->given && s->runs_needed[s->taken] <= added;
 }
 
-static uint64_t ahead(const struct fst3fs_stream *s)
+/* Goes further ahead when nothing was read for a while since this had been far enough. What is read waits for addresses
+ * while they are being given, too: that does not count. */
+static void look_further(struct fst3fs_stream *s)
 {
-	return s->taken + 1 < s->ahead / AHEAD_STEP ? (s->taken + 1) * AHEAD_STEP : s->ahead;
+	uint64_t starved_ns = fst3fs_background_starved_ns(s->background);
+
+	if (!s->widening && starved_ns > s->starved_ns && s->allowed < s->ahead) {
+		s->allowed = s->ahead - s->allowed < AHEAD_STEP ? s->ahead : s->allowed + AHEAD_STEP;
+		s->widening = true;
+		return;
+	}
+	s->widening = false;
+	s->starved_ns = starved_ns;
+}
+
+static bool fits(const struct fst3fs_stream *s)
+{
+	return s->under_way + bytes_of(s, s->given) <= s->allowed;
 }
 
 bool fst3fs_stream_wants(struct fst3fs_stream *s, size_t *tensor)
 {
 	if (s->given == s->selection.count)
 		return false;
-	if (s->under_way + bytes_of(s, s->given) > ahead(s) && can_complete_next(s))
-		return false;
+	if (!fits(s) && can_complete_next(s)) {
+		look_further(s);
+		if (!fits(s))
+			return false;
+	}
 	*tensor = s->selection.order[s->given];
 	return true;
 }

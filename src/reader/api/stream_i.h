@@ -20,7 +20,10 @@ struct fst3fs_stream {
 	uint64_t *dsts;	     /* by place in the order; the first `given` are there */
 	size_t *runs_needed; /* how many of the plan's runs complete the tensor in this place */
 	size_t given, taken;
-	uint64_t ahead, under_way; /* bytes of tensors given and not taken */
+	uint64_t ahead, allowed; /* the most that may be under way, and what may be so far */
+	uint64_t under_way;	 /* bytes of tensors given and not taken */
+	bool widening;		 /* `allowed` has grown, and addresses are being given */
+	uint64_t starved_ns;	 /* of the background, when they had been given */
 	uint64_t taken_bytes, wait_ns;
 };
 

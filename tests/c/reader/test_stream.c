@@ -351,6 +351,86 @@ static void a_read_that_needs_the_whole_buffer_has_its_turn(void **state)
 		free((char *)paths[i]);
 }
 
+/* A file of 40 tensors of 16 MiB, all holes. */
+static const char *write_wide(void)
+{
+	const uint64_t each = 16 << 20;
+	char json[TENSORS * 100];
+	const char *path;
+	uint64_t length;
+	FILE *file;
+	int n = 0;
+
+	for (uint64_t i = 0; i < TENSORS; i++)
+		n += sprintf(json + n,
+			     "%s\"t%" PRIu64 "\":{\"dtype\":\"U8\",\"shape\":[%" PRIu64 "],\"data_offsets\":[%" PRIu64
+			     ",%" PRIu64 "]}",
+			     i ? "," : "{", i, each, i * each, (i + 1) * each);
+	n += sprintf(json + n, "}");
+	length = (uint64_t)n;
+	path = fixture_file("wide", 1, 8 + length);
+	file = fopen(path, "r+");
+	fwrite(&length, 8, 1, file);
+	fwrite(json, 1, length, file);
+	fclose(file);
+	assert_int_equal(truncate(path, (off_t)(8 + length + TENSORS * each)), 0);
+	return path;
+}
+
+/* Until nothing is left to read of what has an address. */
+static void starve(struct fst3fs_stream *s)
+{
+	struct fst3fs_stream_info info = {.size = sizeof(info)};
+	uint64_t before;
+
+	fst3fs_stream_get_info(s, &info);
+	before = info.idle_ns;
+	for (int i = 0; i < 20000 && info.idle_ns < before + 1000000; i++) {
+		usleep(1000);
+		fst3fs_stream_get_info(s, &info);
+	}
+	assert_true(info.idle_ns > before);
+}
+
+static size_t give_all(struct fst3fs_stream *s)
+{
+	struct fst3fs_error err;
+	size_t i, given = 0;
+
+	for (; fst3fs_stream_wants(s, &i); given++)
+		assert_int_equal(fst3fs_stream_give(s, 0, &err), 0);
+	return given;
+}
+
+static void it_goes_further_ahead_for_who_needs_it(void **state)
+{
+	/* Tensors of 16 MiB that are under way: two runs, and two more each time the reading had to wait, up to the
+	 * 512 MiB of the default. */
+	static const size_t under_way[] = {8, 16, 24, 32, 32};
+	struct fst3fs_checkpoint *checkpoint;
+	struct fst3fs_reader *r;
+	struct fst3fs_stream *s;
+	struct fst3fs_error err;
+	const char *path;
+	size_t i, there;
+
+	(void)state;
+	path = write_wide();
+	r = fixture_reader(&(const struct io_fault_config){.seed = 1}, 8 << 20, 8, 60000);
+	assert_int_equal(fst3fs_checkpoint_open(r, &path, 1, &checkpoint, &err), 0);
+	assert_int_equal(fst3fs_stream_open(r, checkpoint, NULL, 0, NULL, &s, &err), 0);
+	there = give_all(s);
+	for (size_t k = 0; k < sizeof(under_way) / sizeof(under_way[0]); k++) {
+		assert_int_equal(there, under_way[k]);
+		starve(s);
+		assert_int_equal(fst3fs_stream_next(s, &i, &err), 1);
+		there += give_all(s) - 1;
+	}
+	fst3fs_stream_close(s);
+	fst3fs_checkpoint_free(checkpoint);
+	fst3fs_close(r);
+}
+
 static void in_a_child_it_belongs_to_the_parent(void **state)
 {
 	struct fst3fs_stream_info info = {.size = sizeof(info)};
@@ -447,6 +527,8 @@ int main(void)
 						fixture_teardown),
 		cmocka_unit_test_setup_teardown(closed_early_it_reads_no_more, fixture_setup, fixture_teardown),
 		cmocka_unit_test_setup_teardown(a_read_that_needs_the_whole_buffer_has_its_turn, fixture_setup,
+						fixture_teardown),
+		cmocka_unit_test_setup_teardown(it_goes_further_ahead_for_who_needs_it, fixture_setup,
 						fixture_teardown),
 		cmocka_unit_test_setup_teardown(in_a_child_it_belongs_to_the_parent, fixture_setup, fixture_teardown),
 		cmocka_unit_test_setup_teardown(shares_of_all_ranks_are_the_whole, fixture_setup, fixture_teardown),
