@@ -1,8 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Rows of targets.py about memory that nobody has touched: into it, and what it costs by itself.
 
-Each sample finds memory that the kernel has had in use a moment ago, because a virtual machine's host takes back what
-has been free for seconds, and giving it again would be what is measured.
+Each sample finds memory that the kernel has had in use a moment ago.
 """
 
 import os
@@ -14,7 +13,19 @@ from typing import Callable, Iterator, List, Sequence
 
 from checkpoints import Spec
 from loaders import in_process
-from measure import MIB, HostMemory, Run, fresh_memory, in_turn, make_reader, median_rate, read_files, spread, timed
+from measure import (
+    MIB,
+    HostMemory,
+    Run,
+    fresh_memory,
+    in_turn,
+    make_reader,
+    median_rate,
+    read_files,
+    recently_used,
+    spread,
+    timed,
+)
 from rows import MB, Place, Plan, Row, Rows, real_files
 from serve import NO_LINK, Link
 from tensor_rows import checkpoint, job_of, with_torch
@@ -34,7 +45,7 @@ def populate(kind: str, nbytes: int) -> Run:
 
 
 def _bare(kind: str, nbytes: int) -> Run:
-    populate("huge", nbytes)
+    recently_used(nbytes)
     return populate(kind, nbytes)
 
 
@@ -47,7 +58,7 @@ def _each(place: Place, into: Callable[[str, int], Run]) -> Run:
     runs = []
     for path in place.paths:
         size = os.stat(path).st_size
-        populate("huge", size)
+        recently_used(size)
         runs.append(into(path, size))
     return _together(runs)
 
@@ -129,16 +140,10 @@ def fresh_tensors(plan: Plan) -> Rows:
 
 def _tensors(plan: Plan, place: Place, reader: ThreeFSFileReader, name: str) -> Rows:
     used = HostMemory(max(os.stat(path).st_size for path in place.paths))
-    total = sum(os.stat(path).st_size for path in place.paths)
-
-    def load(keep: bool) -> Run:
-        populate("huge", total if keep else 4 * FILE_BYTES)
-        return in_process(job_of(place)._replace(keep=keep)).run
-
     kept, dropped, again, bare = in_turn(
         plan.iterations,
-        lambda: load(True),
-        lambda: load(False),
+        lambda: in_process(job_of(place)._replace(keep=True)).run,
+        lambda: in_process(job_of(place)).run,
         lambda: read_files(reader, place.paths, used.address),
         lambda: _bare("huge", FILE_BYTES),
     )
@@ -194,7 +199,7 @@ def first_byte(plan: Plan) -> Rows:
     with real_files(NO_LINK, 1, MIB) as place:
 
         def ours(*prefix: str) -> Iterator[float]:
-            populate("huge", 256 * MIB)
+            recently_used(256 * MIB)
             command = [*prefix, sys.executable, "-c", FIRST, place.mount_point, place.paths[0], "5"]
             done = subprocess.run(command, capture_output=True, text=True, check=True)
             return map(float, done.stdout.split())

@@ -2,13 +2,14 @@
 """Ways to get a checkpoint's tensors into host memory: this package's, and what one would use otherwise.
 
 Each sample is a process of its own, so that none finds memory or caches that another has left. The clock runs from
-the loader's first call to the last tensor; imports are over by then. A tensor is dropped when the next one comes,
-unless they are to be kept.
+the loader's first call to the last tensor; imports are over by then, and free memory has been in use a moment ago. A
+tensor is dropped when the next one comes, unless they are to be kept.
 """
 
 import hashlib
 import importlib
 import multiprocessing
+import os
 import tempfile
 import time
 from concurrent.futures import ProcessPoolExecutor
@@ -18,10 +19,12 @@ from importlib.util import find_spec
 from typing import Callable, Dict, Iterator, List, NamedTuple, Optional, Sequence, Tuple
 
 import cache
-from measure import Run, cpu_seconds
+from measure import Run, cpu_seconds, recently_used
 
 Tensors = Iterator[Tuple[str, "object"]]
 Info = Dict[str, object]
+#: Bytes of tensors and buffers at a time, when tensors are dropped.
+MOST_BUFFERS = 2 << 30
 
 
 class Job(NamedTuple):
@@ -155,6 +158,12 @@ def _parameter(job: Job) -> object:
     return torch.ones(job.largest, dtype=torch.uint8)
 
 
+def _memory(job: Job) -> int:
+    """No loader takes more bytes than this from the kernel."""
+    total = sum(os.stat(path).st_size for path in job.paths)
+    return total + MOST_BUFFERS if job.keep else min(2 * total, MOST_BUFFERS)
+
+
 @contextmanager
 def _group(job: Job) -> Iterator[object]:
     """Of all ranks, over gloo; none for one rank."""
@@ -179,7 +188,8 @@ def load(job: Job) -> Delivery:
     info: Info = {}
     digests: Dict[str, str] = {}
     parameter = _parameter(job)
-    kept = []
+    kept: List[object] = []
+    recently_used(_memory(job))
     with _group(job) as group, closing(loader.tensors(job, group, info)) as tensors:
         nbytes, first, cpu, start = 0, 0.0, cpu_seconds(), time.perf_counter()
         for name, tensor in tensors:

@@ -97,8 +97,8 @@ def _requests(delivery: Delivery) -> Row:
 
 @with_torch("DeepSeek-R1's layout")
 def experts(plan: Plan) -> Rows:
-    """Four layers of DeepSeek-R1 with their 256 experts, half in each dimension, in files of 500 MB."""
-    shards = in_shards(deepseek_r1(range(3, 7), 2), 24)
+    """Four layers of DeepSeek-R1 with their 256 experts, every tensor in its true size, in files of 2 GB."""
+    shards = in_shards(deepseek_r1(range(3, 7), 1), 24)
     link = _follow(plan, shards)
     with checkpoint(shards, link) as place:
         yield _layout(plan, place)
