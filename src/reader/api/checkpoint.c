@@ -8,9 +8,6 @@
 #include "index.h"
 #include "reader_i.h"
 
-/* Headers read at a time: each is a round trip to the metadata server, see headers.c. */
-#define THREADS 16
-
 /* ------------------------------------------------------------------ life */
 
 void fst3fs_checkpoint_free(struct fst3fs_checkpoint *c)
@@ -37,20 +34,6 @@ static int no_memory(struct fst3fs_error *err)
 
 /* ------------------------------------------------------------------ headers */
 
-static int parse_header(struct fst3fs_checkpoint *c, size_t i, const struct fst3fs_header *h, struct fst3fs_error *err)
-{
-	int rc = safetensors_table_parse(h->json, (size_t)(h->length - SAFETENSORS_PREFIX_BYTES), h->file_size,
-					 &c->tables[i], err);
-
-	c->inodes[i] = h->inode;
-	if (rc == 0)
-		return 0;
-	fst3fs_err_set_path(err, c->paths[i]);
-	if (err)
-		err->index = (int64_t)i;
-	return rc;
-}
-
 static int read_headers(struct fst3fs_reader *r, struct fst3fs_checkpoint *c, struct fst3fs_error *err)
 {
 	struct fst3fs_header *headers = calloc(c->file_count + 1, sizeof(*headers));
@@ -62,10 +45,9 @@ static int read_headers(struct fst3fs_reader *r, struct fst3fs_checkpoint *c, st
 		free(headers);
 		return no_memory(err);
 	}
-	rc = fst3fs_read_headers(r, (const char *const *)c->paths, c->file_count, THREADS, headers, err);
-	for (size_t i = 0; i < c->file_count && rc == 0; i++)
-		rc = parse_header(c, i, &headers[i], err);
-	fst3fs_headers_free(headers, c->file_count);
+	rc = fst3fs_read_tables(r, (const char *const *)c->paths, c->file_count, headers, c->tables, err);
+	for (size_t i = 0; i < c->file_count; i++)
+		c->inodes[i] = headers[i].inode;
 	free(headers);
 	return rc;
 }

@@ -38,4 +38,9 @@ int fst3fs_find_files(struct fst3fs_reader *r, const char *const *paths, size_t 
 		      struct fst3fs_error *err);
 void fst3fs_found_fini(struct fst3fs_found *f);
 
+/* headers.c: fst3fs_read_headers, with a table of tensors in place of each file's JSON. NULL where there is none after
+ * a failure; the others are the caller's then, too. */
+int fst3fs_read_tables(struct fst3fs_reader *r, const char *const *paths, size_t n, struct fst3fs_header *headers,
+		       struct safetensors_table **tables, struct fst3fs_error *err);
+
 #endif

@@ -1,15 +1,16 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * Headers of many files, several at a time, through the operating system: one open and one read for each. The read is a
- * guess that holds the length and, for all but very long headers, the JSON as well.
+ * guess that holds the length and, for all but very long headers, the JSON as well. Where tables of tensors are wanted,
+ * they are made of those that are there while others are being waited for.
  */
 #include <errno.h>
 #include <pthread.h>
 #include <stdlib.h>
 #include <string.h>
 
+#include "checkpoint_i.h"
 #include "clock.h"
-#include "header.h"
 #include "pread.h"
 #include "reader_i.h"
 
@@ -20,14 +21,15 @@
  * ahead of a read (open_ahead.c). */
 #define THREADS_MIN 16
 
-/* One call of fst3fs_read_headers, shared by its threads. Lives until the last of them has let go. */
+/* One call, shared by its threads. Lives until the last of them has let go. */
 struct batch {
 	pthread_mutex_t lock;
 	pthread_cond_t moved;
 	struct fst3fs_reader *reader; /* a reference */
 	char **paths;		      /* copies: a thread that hangs may outlive the call */
 	struct fst3fs_header *headers;
-	bool *is_done; /* of each */
+	struct safetensors_table **tables; /* instead of the headers' JSON; NULL = it is wanted */
+	bool *is_done;			   /* of each */
 	size_t count, next, done;
 	unsigned refs;
 	size_t err_index;
@@ -89,6 +91,16 @@ static int read_header(const struct fst3fs_file *file, uint8_t *guess, struct fs
 	return 0;
 }
 
+/* The table of a header, which needs its JSON no more. */
+static int parse(struct fst3fs_header *h, struct safetensors_table **out, struct fst3fs_error *err)
+{
+	int rc = safetensors_table_parse(h->json, (size_t)(h->length - SAFETENSORS_PREFIX_BYTES), h->file_size, out,
+					 err);
+
+	fst3fs_headers_free(h, 1);
+	return rc;
+}
+
 /* ------------------------------------------------------------------ the batch */
 
 static void batch_unref(struct batch *b)
@@ -102,6 +114,9 @@ static void batch_unref(struct batch *b)
 		return;
 	fst3fs_headers_free(b->headers, b->count);
 	free(b->headers);
+	for (size_t i = 0; b->tables && i < b->count; i++)
+		safetensors_table_free(b->tables[i]);
+	free(b->tables);
 	free(b->is_done);
 	for (size_t i = 0; i < b->count; i++)
 		free(b->paths[i]);
@@ -115,6 +130,7 @@ static void batch_unref(struct batch *b)
 static void do_one(struct batch *b, size_t i, uint8_t *guess)
 {
 	struct fst3fs_header header = {0};
+	struct safetensors_table *table = NULL;
 	struct fst3fs_file *file;
 	struct fst3fs_error err;
 	int rc;
@@ -125,9 +141,13 @@ static void do_one(struct batch *b, size_t i, uint8_t *guess)
 		rc = read_header(file, guess, &header, &err);
 		fst3fs_files_put(b->reader->engine.files, file);
 	}
+	if (rc == 0 && b->tables)
+		rc = parse(&header, &table, &err);
 	fst3fs_err_set_path(&err, b->paths[i]);
 	pthread_mutex_lock(&b->lock);
 	b->headers[i] = header;
+	if (b->tables)
+		b->tables[i] = table;
 	b->is_done[i] = true;
 	b->done++;
 	if (rc < 0 && i < b->err_index) {
@@ -181,7 +201,7 @@ static int start_worker(struct fst3fs_pool *pool, struct batch *b)
 	return rc;
 }
 
-static struct batch *batch_new(struct fst3fs_reader *r, const char *const *paths, size_t n)
+static struct batch *batch_new(struct fst3fs_reader *r, const char *const *paths, size_t n, bool wants_tables)
 {
 	struct batch *b = calloc(1, sizeof(*b));
 	bool ok;
@@ -194,11 +214,12 @@ static struct batch *batch_new(struct fst3fs_reader *r, const char *const *paths
 	b->err_index = SIZE_MAX;
 	b->count = n;
 	b->headers = calloc(n, sizeof(*b->headers));
+	b->tables = wants_tables ? calloc(n, sizeof(struct safetensors_table *)) : NULL;
 	b->paths = calloc(n, sizeof(*b->paths));
 	b->is_done = calloc(n, sizeof(*b->is_done));
 	fst3fs_engine_ref(&r->engine);
 	b->reader = r;
-	ok = b->headers && b->paths && b->is_done;
+	ok = b->headers && b->paths && b->is_done && (b->tables || !wants_tables);
 	b->count = ok ? n : 0;
 	for (size_t i = 0; ok && i < n; i++)
 		ok = (b->paths[i] = strdup(paths[i])) != NULL;
@@ -251,7 +272,21 @@ static int wait_for_all(struct batch *b, struct fst3fs_error *err)
 	return 0;
 }
 
-static int run_batch(struct batch *b, int num_threads, struct fst3fs_header *out, struct fst3fs_error *err)
+/* Makes what has come the caller's. Under the batch's lock. */
+static void take(struct batch *b, struct fst3fs_header *headers, struct safetensors_table **tables)
+{
+	for (size_t i = 0; i < b->count; i++) {
+		headers[i] = b->headers[i];
+		b->headers[i].json = NULL;
+		if (b->tables) {
+			tables[i] = b->tables[i];
+			b->tables[i] = NULL;
+		}
+	}
+}
+
+static int run_batch(struct batch *b, int num_threads, struct fst3fs_header *headers, struct safetensors_table **tables,
+		     struct fst3fs_error *err)
 {
 	int threads = num_threads < THREADS_MIN ? THREADS_MIN : num_threads;
 	struct fst3fs_pool *pool = fst3fs_pool_new("fst3fs-headers", threads);
@@ -266,10 +301,7 @@ static int run_batch(struct batch *b, int num_threads, struct fst3fs_header *out
 	if (rc == 0)
 		rc = wait_for_all(b, err);
 	b->next = b->count; /* what has not begun will not */
-	for (size_t i = 0; i < b->count; i++) {
-		out[i] = b->headers[i];
-		b->headers[i].json = NULL; /* the caller's now */
-	}
+	take(b, headers, tables);
 	if (rc == 0 && b->err_index != SIZE_MAX) {
 		rc = b->err.code;
 		if (err) {
@@ -283,14 +315,14 @@ static int run_batch(struct batch *b, int num_threads, struct fst3fs_header *out
 	return rc;
 }
 
-int fst3fs_read_headers(struct fst3fs_reader *r, const char *const *paths, size_t n, int num_threads,
-			struct fst3fs_header *out, struct fst3fs_error *err)
+static int read_batch(struct fst3fs_reader *r, const char *const *paths, size_t n, int num_threads,
+		      struct fst3fs_header *headers, struct safetensors_table **tables, struct fst3fs_error *err)
 {
 	struct batch *b;
 	uint64_t before;
 	int rc;
 
-	memset(out, 0, n * sizeof(*out));
+	memset(headers, 0, n * sizeof(*headers));
 	fst3fs_err_reset(err);
 	rc = fst3fs_reader_check(r, err);
 	if (rc < 0 || n == 0)
@@ -298,14 +330,26 @@ int fst3fs_read_headers(struct fst3fs_reader *r, const char *const *paths, size_
 	if (num_threads < 1)
 		return fst3fs_err_set_kind(err, FST3FS_ERROR_VALUE, -EINVAL, "num_threads is %d, must be at least 1",
 					   num_threads);
-	b = batch_new(r, paths, n);
+	b = batch_new(r, paths, n, tables);
 	if (!b)
 		return fst3fs_err_set(err, -ENOMEM, "no memory for %zu paths", n);
 	before = fst3fs_now_ns();
-	rc = run_batch(b, num_threads, out, err);
+	rc = run_batch(b, num_threads, headers, tables, err);
 	fst3fs_trace_span(r->engine.trace, FST3FS_TRACE_HEADERS, FST3FS_TRACE_HEADER, before, fst3fs_now_ns(), 0, 0);
 	batch_unref(b);
 	return rc;
+}
+
+int fst3fs_read_headers(struct fst3fs_reader *r, const char *const *paths, size_t n, int num_threads,
+			struct fst3fs_header *out, struct fst3fs_error *err)
+{
+	return read_batch(r, paths, n, num_threads, out, NULL, err);
+}
+
+int fst3fs_read_tables(struct fst3fs_reader *r, const char *const *paths, size_t n, struct fst3fs_header *headers,
+		       struct safetensors_table **tables, struct fst3fs_error *err)
+{
+	return read_batch(r, paths, n, THREADS_MIN, headers, tables, err);
 }
 
 void fst3fs_headers_free(struct fst3fs_header *headers, size_t n)
