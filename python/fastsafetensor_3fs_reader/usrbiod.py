@@ -8,8 +8,10 @@ import signal
 import subprocess
 import sysconfig
 import tempfile
+import threading
 import time
-from typing import Any, Callable, Dict, List, Optional
+from contextlib import contextmanager
+from typing import Any, Callable, Dict, Iterator, List, Optional
 
 START_TIMEOUT_S = 30.0
 STOP_TIMEOUT_S = 30.0
@@ -35,6 +37,29 @@ def is_mounted(path: str) -> bool:
     escaped = "".join(f"\\{ord(c):03o}" if c in " \t\n\\" else c for c in os.path.realpath(path))
     with open("/proc/self/mountinfo", encoding="utf-8", errors="surrogateescape") as file:
         return any(line.split(" ")[4] == escaped for line in file)
+
+
+@contextmanager
+def _interrupts_later() -> Iterator[None]:
+    """What Ctrl-C or SIGTERM would raise in the block is raised behind it.
+
+    An exception out of ``Popen`` leaves a process that nobody knows.
+    """
+    arrived: List[int] = []
+    handlers = {}
+    if threading.current_thread() is threading.main_thread():  # they are raised in no other
+        for number in (signal.SIGINT, signal.SIGTERM):
+            handler = signal.getsignal(number)
+            if callable(handler):
+                handlers[number] = handler
+                signal.signal(number, lambda number, _frame: arrived.append(number))
+    try:
+        yield
+    finally:
+        for number, handler in handlers.items():
+            signal.signal(number, handler)
+        for caught in arrived:
+            signal.raise_signal(caught)
 
 
 class Usrbiod:
@@ -84,15 +109,15 @@ class Usrbiod:
             return stats
 
     def start(self) -> "Usrbiod":
-        with open(self._log, "wb") as log:
-            self._process = subprocess.Popen(
-                self._dying_with_us() + self._command,
-                stdin=subprocess.DEVNULL,
-                stdout=log,
-                stderr=log,
-                start_new_session=True,
-            )
         try:
+            with open(self._log, "wb") as log, _interrupts_later():
+                self._process = subprocess.Popen(
+                    self._dying_with_us() + self._command,
+                    stdin=subprocess.DEVNULL,
+                    stdout=log,
+                    stderr=log,
+                    start_new_session=True,
+                )
             self._wait_for(lambda: is_mounted(self.mount_point), f"a mount at {self.mount_point}")
         except BaseException:
             self.stop()

@@ -1,8 +1,11 @@
 # SPDX-License-Identifier: Apache-2.0
 """How the demo, the benchmark and these tests start usrbiod."""
 
+import signal
+import subprocess
 import tempfile
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -47,6 +50,37 @@ def test_a_mount_point_of_the_callers(backing: Path, scratch: Path, temporary: P
 def test_a_daemon_that_does_not_start(scratch: Path, temporary: Path) -> None:
     with pytest.raises(RuntimeError, match="missing"), Usrbiod(str(scratch / "missing")):
         pass
+    assert list(temporary.iterdir()) == []
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_interrupted_while_it_is_being_started(
+    backing: Path, temporary: Path, monkeypatch: pytest.MonkeyPatch, number: int
+) -> None:
+    """The signal comes when the process is there and nobody has been told."""
+    started = []
+
+    class Interrupted(subprocess.Popen):  # type: ignore[type-arg]
+        def __init__(self, *args: Any, **kwargs: Any) -> None:
+            super().__init__(*args, **kwargs)
+            started.append(self)
+            signal.raise_signal(number)
+
+    def interrupt(number: int, frame: object) -> None:
+        raise KeyboardInterrupt(number)
+
+    before = signal.signal(number, interrupt)
+    try:
+        with monkeypatch.context() as patched:
+            patched.setattr(subprocess, "Popen", Interrupted)
+            daemon = Usrbiod(str(backing))
+            with pytest.raises(KeyboardInterrupt, match=str(int(number))):
+                daemon.start()
+        assert signal.getsignal(number) is interrupt
+    finally:
+        signal.signal(number, before)
+    assert [process.poll() is not None for process in started] == [True]
+    assert not is_mounted(daemon.mount_point)
     assert list(temporary.iterdir()) == []
 
 
