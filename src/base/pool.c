@@ -72,6 +72,7 @@ static void *pool_thread(void *arg)
 		task->run(task);
 		pthread_mutex_lock(&pool->lock);
 	}
+	/* tests/models/populator.pml: NO_TELL_OF_LAST, NOT_ABANDONED */
 	last = --pool->threads == 0 && pool->abandoned;
 	if (pool->threads == 0)
 		pthread_cond_signal(&pool->gone);
@@ -96,6 +97,7 @@ struct fst3fs_pool *fst3fs_pool_new(const char *name, int max_threads)
 	return pool;
 }
 
+/* Modelled, with its threads and its end, in tests/models/populator.pml (NO_WORK_SIGNAL). */
 int fst3fs_pool_run(struct fst3fs_pool *pool, struct fst3fs_task *task)
 {
 	int rc = 0;

@@ -97,7 +97,8 @@ static bool allowed(struct fst3fs_populator *p, bool *collapse)
 	return p->refusal != -EBUSY;
 }
 
-/* Makes a stretch that is queued resident. Under the lock, without which it works. */
+/* Makes a stretch that is queued resident. Under the lock, without which it works. Modelled, with those who take
+ * stretches, forget them and wait for them, in tests/models/populator.pml (REFUSED_STAYS_QUEUED, NO_TELL). */
 static void make_resident(struct fst3fs_populator *p, struct stretch *s)
 {
 	struct fst3fs_populated made = {0};
@@ -140,7 +141,8 @@ static void stretch_run(struct fst3fs_task *task)
 	pthread_mutex_lock(&p->lock);
 	if (s->state == QUEUED)
 		make_resident(p, s);
-	while (s->state == BEGUN) /* by a thread that is to write there, and works with this */
+	/* By a thread that is to write there, and works with this (tests/models/populator.pml: FREED_UNDER_COPIER). */
+	while (s->state == BEGUN)
 		pthread_cond_wait(&p->moved, &p->lock);
 	unlink_stretch(p, s);
 	free(s);
@@ -184,6 +186,7 @@ static bool has_begun(const struct fst3fs_populator *p, const void *owner)
 	return s != NULL;
 }
 
+/* tests/models/populator.pml: FORGETS_NOT_BEGUN, FORGETS_NOT_QUEUED */
 void fst3fs_populator_forget(struct fst3fs_populator *p, const void *owner)
 {
 	struct timespec ts = fst3fs_timespec(fst3fs_now_ns() + PATIENCE_NS);

@@ -11,7 +11,8 @@
  *   wake-up   Nobody sleeps for ever, although no wait has a time-out here: the storage answers every request, and in the end
  *             nobody is interrupted any more. So the loop is always handed over, and what the glance every 100 ms
  *             finds is nothing but interruptions.
- *   ends      No run goes on for ever.
+ *   stopped   Nothing begins for a call that was cancelled.
+ *   ends      No run goes on for ever; nor does a call that grows, while somebody waits for it to end.
  *
  * A critical section happens at once; between two of them the lock may be let go, also where the code holds it. Which call is
  * served first, which heir is woken, and when files are open is left open. Pieces are with the storage, answered or not yet
@@ -19,7 +20,7 @@
  *
  * Code
  *   engine_run     [src/reader/engine/engine.c: fst3fs_engine_run, enter, ride, drive, ensure_session, sleep_until, hand_over,
- *                  nudge] [src/reader/engine/life.c: fst3fs_engine_doze] [src/base/waker.c: fst3fs_waker_wait]
+ *                  nudge, must_end] [src/reader/engine/life.c: fst3fs_engine_doze] [src/base/waker.c: fst3fs_waker_wait]
  *   one turn       [src/reader/engine/engine.c: step, admit] [src/reader/engine/deliver.c: fst3fs_collect]
  *                  [src/reader/engine/open_ahead.c: fst3fs_open_ahead, publish]
  *                  [src/reader/engine/fill.c: fst3fs_fill_window]
@@ -27,6 +28,7 @@
  *   Releaser       [src/reader/engine/engine.c: fst3fs_engine_pause, fst3fs_engine_resume]
  *                  [src/reader/api/reader.c: fst3fs_release]
  *   Background     [src/reader/api/background.c: background_main, run, feed] [src/reader/engine/engine.c: fst3fs_engine_append]
+ *                  [src/reader/api/run.c: fst3fs_reader_run, end_stale_session] [src/reader/engine/call.c: fst3fs_call_rewind]
  *   User           [src/reader/api/background.c: fst3fs_background_add_run, fst3fs_background_end, cancel]
  *                  [src/reader/engine/engine.c: fst3fs_engine_cancel]
  *
@@ -35,9 +37,14 @@
  * run slow-background: SLOW=2 BACKGROUND SLOTS=2 PIECES=1 RELEASERS=0 FIRST_CALLER=2 RUNS=2
  * run interrupts: INTERRUPTS SLOTS=2 PIECES=1 RELEASERS=0 FIRST_CALLER=0 EXCLUSIVE=2
  * run background: BACKGROUND SLOTS=2 PIECES=1 RELEASERS=1 FIRST_CALLER=2 RUNS=2
+ * run replaced: BACKGROUND REPLACED SLOTS=2 PIECES=1 RELEASERS=0 FIRST_CALLER=2 RUNS=2
  * ends calls: SLOTS=2 PIECES=1 RELEASERS=1 FIRST_CALLER=0 EXCLUSIVE=2
  * ends background: BACKGROUND SLOTS=2 PIECES=1 RELEASERS=0 FIRST_CALLER=2 RUNS=2
+ * ends growing: BACKGROUND GROWING SLOTS=2 PIECES=1 RELEASERS=1 FIRST_CALLER=3 RUNS=2
+ * ends growing-exclusive: BACKGROUND GROWING SLOTS=2 PIECES=1 RELEASERS=0 FIRST_CALLER=2 RUNS=2 EXCLUSIVE=2
  * ends calls + WAKER_NEVER_DRAINS: ends
+ * ends growing + GROWS_DESPITE_RELEASE: ends
+ * ends growing-exclusive + GROWS_DESPITE_EXCLUSIVE: ends
  * run calls + NO_HAND_OVER: wake-up
  * run slow + NO_NUDGE_ON_ENTRY: wake-up
  * run calls + NO_POST_ON_OPEN: wake-up
@@ -48,11 +55,12 @@
  * run interrupts + INTERRUPTS_WHAT_ENDED: once
  * run interrupts + ENDS_IN_FLIGHT: rule
  * run background + SET_UP_LATE: gone
+ * run replaced + CANCELS_WHAT_RUNS: stopped
  */
 
 /* An assertion by its name, which the search prints. */
 #define CLAIM(name, condition) assert((condition) || claim_##name)
-hidden byte claim_gone, claim_once, claim_rule, claim_paused;
+hidden byte claim_gone, claim_once, claim_rule, claim_paused, claim_stopped;
 
 #define CALLS 3
 #define BIT(c) (1 << (c))
@@ -88,6 +96,13 @@ byte fresh;	   /* ranges that no call has taken */
 bit running;	   /* the call is in the engine */
 bit closed, stop, ended;
 bit work_asleep;   /* the thread, on `work` */
+bit stale;	   /* a range of the call was missed, because the mount was replaced: then it is run again, once */
+byte missed;	   /* such ranges */
+bit replaced;
+bit cancelled;	   /* the call that runs */
+#define CANCELLED(c) ((c) == 0 && cancelled)
+#else
+#define CANCELLED(c) 0
 #endif
 
 /* What the properties need. */
@@ -250,7 +265,11 @@ inline open_ahead()
 	do
 	:: c < CALLS ->
 		if
-		:: IS_SERVED(c) && unopened[c] -> opening[c] = opening[c] + unopened[c]; unopened[c] = 0; moved = 1
+		:: IS_SERVED(c) && unopened[c] ->
+			CLAIM(stopped, !CANCELLED(c));
+			opening[c] = opening[c] + unopened[c];
+			unopened[c] = 0;
+			moved = 1
 		:: else
 		fi;
 		c++
@@ -402,6 +421,9 @@ inline publish(c)
 	if
 	:: want[c] = want[c] + PIECES
 	:: true
+#ifdef REPLACED
+	:: c == 0 && !replaced -> replaced = 1; stale = 1; missed++
+#endif
 	fi;
 	if
 	:: LEFT(c) == 0 -> finish(c)
@@ -457,11 +479,23 @@ proctype Patience()
 
 #ifdef BACKGROUND
 
+/* must_end */
+#ifdef GROWS_DESPITE_RELEASE
+#define RELEASE_WAITS 0
+#else
+#define RELEASE_WAITS releasing
+#endif
+#ifdef GROWS_DESPITE_EXCLUSIVE
+#define EXCLUSIVE_WAITS 0
+#else
+#define EXCLUSIVE_WAITS (nwaiting && waiting[0] == EXCLUSIVE)
+#endif
+
 /* feed: fst3fs_engine_append */
 inline feed()
 {
 	if
-	:: !done[0] && !interrupted[0] ->
+	:: fresh && !done[0] && !interrupted[0] && !stale && !RELEASE_WAITS && !EXCLUSIVE_WAITS ->
 		unopened[0] = unopened[0] + fresh;
 		fresh = 0;
 		CLAIM(gone, set_up[0]);
@@ -494,7 +528,36 @@ next:	atomic {
 	}
 	!work_asleep -> goto next;
 start:	engine_run(0);
-	atomic { running = 0; set_up[0] = 0; goto next }
+#ifdef REPLACED
+	/* fst3fs_reader_run: a second time, when those that wait have had their turn; it must not count on its doze. */
+	atomic {
+		if
+		:: stale && !interrupted[0] -> releasing++
+		:: else -> goto ran
+		fi
+	}
+pause:	atomic {
+		if
+		:: driving || served || nwaiting -> idle_asleep[0] = 1; goto dozes
+		:: else -> session = 0; goto resume
+		fi
+	}
+dozes:	!idle_asleep[0] -> goto pause;
+resume:	atomic { releasing--; wake_idle() }
+	atomic {
+		if
+		:: !interrupted[0] -> /* fst3fs_call_rewind */
+			done[0] = 0;
+			stale = 0;
+			unopened[0] = missed;
+			missed = 0;
+			goto start
+		:: else
+		fi
+	}
+ran:	stale = 0;
+#endif
+	atomic { running = 0; set_up[0] = 0; cancelled = 0; goto next }
 finished:
 	atomic { fresh = 0; ended = 1 }
 }
@@ -517,6 +580,18 @@ proctype User()
 			fi;
 			work_asleep = 0
 		}
+#ifdef GROWING
+	/* There is always more as long as somebody waits for the reader. */
+	:: atomic {
+		n < RUNS && (releasing || (nwaiting && waiting[0] == EXCLUSIVE)) && !ended && fresh + LEFT(0) < 2 ->
+		fresh++;
+		if
+		:: running -> feed()
+		:: else
+		fi;
+		work_asleep = 0
+	   }
+#endif
 	:: n <= RUNS -> break
 	od;
 	atomic {
@@ -526,10 +601,15 @@ proctype User()
 			stop = 1;
 			if
 			:: running ->
+				cancelled = 1;
+#ifdef CANCELS_WHAT_RUNS
 				if
-				:: !done[0] -> interrupt(0) /* fst3fs_engine_cancel */
+				:: !done[0] -> interrupt(0)
 				:: else
 				fi;
+#else
+				interrupt(0); /* fst3fs_engine_cancel */
+#endif
 				nudge()
 			:: else
 			fi

@@ -72,7 +72,8 @@ static void feed(struct fst3fs_background *b)
 		b->fresh = b->fresh->next;
 }
 
-/* Ranges that failed in a stale call which was not run again have told nobody. */
+/* Ranges that failed in a stale call which was not run again have told nobody
+ * (tests/models/stream.pml: MISSED_IS_UNTOLD). */
 static void end_stale(struct fst3fs_background *b)
 {
 	for (size_t i = 0; b->call.stale && i < b->call.count; i++)
@@ -135,6 +136,7 @@ static void *background_main(void *arg)
 	}
 	drop_fresh(b, -ECANCELED);
 	b->ended = true;
+	/* Whoever wakes may free it (tests/models/stream.pml: NO_TELL_AT_THE_END, LEAVES_AT_ONCE). */
 	pthread_cond_broadcast(&b->moved);
 	pthread_mutex_unlock(&g->lock);
 	fst3fs_engine_unref(g); /* the batch may be gone by now */
@@ -289,6 +291,7 @@ int fst3fs_background_add_run(struct fst3fs_background *b, struct fst3fs_error *
 		drop_fresh(b, -ECANCELED);
 	else if (b->running)
 		feed(b);
+	/* tests/models/stream.pml: NO_WORK_SIGNAL */
 	pthread_cond_signal(&b->work);
 	pthread_mutex_unlock(&g->lock);
 	return 0;
@@ -337,6 +340,7 @@ static int64_t outcome(const struct fst3fs_background *b, size_t i, struct fst3f
 	return t->status < 0 ? t->status : -ECANCELED;
 }
 
+/* Modelled, with the thread and the end, in tests/models/stream.pml. */
 int64_t fst3fs_background_wait(struct fst3fs_background *b, size_t i, struct fst3fs_error *err)
 {
 	struct fst3fs_engine *g = &b->reader->engine;

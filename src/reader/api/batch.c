@@ -134,6 +134,7 @@ int fst3fs_start_many(struct fst3fs_reader *r, const struct fst3fs_request *requ
 	return 0;
 }
 
+/* Modelled in tests/models/stream.pml. */
 int64_t fst3fs_batch_wait(struct fst3fs_batch *b, size_t i, struct fst3fs_error *err)
 {
 	fst3fs_err_reset(err);

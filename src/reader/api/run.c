@@ -17,15 +17,28 @@ static int end_stale_session(struct fst3fs_reader *r, struct fst3fs_call *c)
 	return 0;
 }
 
+/* Its caller was, or another thread cancels it. With `rewind` it is readied to be run again unless that has happened.
+ */
+static bool is_interrupted(struct fst3fs_reader *r, struct fst3fs_call *c, bool rewind)
+{
+	bool interrupted;
+
+	pthread_mutex_lock(&r->engine.lock);
+	interrupted = c->interrupted_ns != 0;
+	if (rewind && !interrupted)
+		fst3fs_call_rewind(c);
+	pthread_mutex_unlock(&r->engine.lock);
+	return interrupted;
+}
+
+/* Modelled in tests/models/drive.pml and tests/models/stream.pml (RUN_AGAIN_FOR_EVER). */
 int fst3fs_reader_run(struct fst3fs_reader *r, struct fst3fs_call *c)
 {
 	int rc = fst3fs_engine_run(&r->engine, c);
 
-	if (!c->stale || c->given_up || c->interrupted_ns || end_stale_session(r, c) < 0)
+	if (!c->stale || c->given_up || is_interrupted(r, c, false) || end_stale_session(r, c) < 0 ||
+	    is_interrupted(r, c, true))
 		return rc;
-	pthread_mutex_lock(&r->engine.lock);
-	fst3fs_call_rewind(c);
-	pthread_mutex_unlock(&r->engine.lock);
 	return fst3fs_engine_run(&r->engine, c);
 }
 

@@ -107,6 +107,7 @@ static bool fits(const struct fst3fs_stream *s)
 	return s->under_way + bytes_of(s, s->given) <= s->allowed;
 }
 
+/* Modelled, with who gives, takes and leaves, in tests/models/stream.pml (WANTS_FOR_EVER, WANTS_UP_TO_BOUND). */
 bool fst3fs_stream_wants(struct fst3fs_stream *s, size_t *tensor)
 {
 	if (s->given == s->selection.count)
@@ -120,8 +121,8 @@ bool fst3fs_stream_wants(struct fst3fs_stream *s, size_t *tensor)
 	return true;
 }
 
-/* Runs whose tensors all have addresses are handed to the thread. Tensors do not overlap, so the last part of a run is
- * of the last of its tensors. */
+/* Runs whose tensors all have addresses are handed to the thread (tests/models/stream.pml: RUN_BEFORE_ADDRESSES).
+ * Tensors do not overlap, so the last part of a run is of the last of its tensors. */
 static int add_runs(struct fst3fs_stream *s, struct fst3fs_error *err)
 {
 	const struct fst3fs_plan *plan = &s->selection.plan;

@@ -68,6 +68,7 @@ static void finish_call(struct fst3fs_engine *g, struct fst3fs_call *c)
 	pthread_cond_signal(&c->wake);
 }
 
+/* Modelled in tests/models/stream.pml (NO_TELL_ON_END). */
 void fst3fs_entry_end_targets(struct fst3fs_entry *e, int status, pthread_cond_t *moved)
 {
 	for (size_t i = 0; i < e->nsegments; i++) {
@@ -164,8 +165,8 @@ void fst3fs_call_interrupt(struct fst3fs_engine *g, struct fst3fs_call *c, int c
 
 /* ------------------------------------------------------------------ again, on another mount */
 
-/* What is whole was handed on: it is not delivered a second time. Then the rest is copied: what is read without a copy
- * lies in one piece. */
+/* What is whole was handed on: it is not delivered a second time (tests/models/stream.pml: WHOLE_IS_READ_AGAIN). Then
+ * the rest is copied: what is read without a copy lies in one piece. */
 static void rewind_segments(struct fst3fs_entry *e)
 {
 	for (size_t i = 0; i < e->nsegments; i++) {

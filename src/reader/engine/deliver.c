@@ -24,7 +24,7 @@ static bool overlap(const struct fst3fs_slot *slot, const struct fst3fs_segment 
 	return seg->offset < piece_end;
 }
 
-/* Counts a delivered piece, and tells who waits for what is whole with it. */
+/* Counts a delivered piece, and tells who waits for what is whole with it (tests/models/stream.pml: COUNTED_AGAIN). */
 static void count_delivered(struct fst3fs_engine *g, const struct fst3fs_slot *slot)
 {
 	struct fst3fs_entry *e = slot->entry;

@@ -228,11 +228,12 @@ int fst3fs_engine_run(struct fst3fs_engine *g, struct fst3fs_call *c)
 		hand_over(g);
 	pthread_mutex_unlock(&g->lock);
 	inside = here.outer;
-	fst3fs_populator_forget(g->populator, c);
+	fst3fs_populator_forget(g->populator, c); /* tests/models/populator.pml */
 	return c->err_index == SIZE_MAX ? 0 : c->err->code;
 }
 
-/* Somebody waits for the calls that run to end, which they do not as long as ranges are added to them. */
+/* Somebody waits for the calls that run to end, which they do not as long as ranges are added to them
+ * (tests/models/drive.pml: GROWS_DESPITE_RELEASE, GROWS_DESPITE_EXCLUSIVE). */
 static bool must_end(const struct fst3fs_engine *g)
 {
 	return g->releasing > 0 || (g->waiting && exclusive(g->waiting));
@@ -258,10 +259,10 @@ int fst3fs_engine_append(struct fst3fs_engine *g, struct fst3fs_call *c, struct 
 	return 1;
 }
 
+/* Also one that has ended: it may be about to be run again (tests/models/drive.pml: CANCELS_WHAT_RUNS). */
 void fst3fs_engine_cancel(struct fst3fs_engine *g, struct fst3fs_call *c)
 {
-	if (!c->done)
-		fst3fs_call_interrupt(g, c, -ECANCELED, "cancelled");
+	fst3fs_call_interrupt(g, c, -ECANCELED, "cancelled");
 	nudge(g);
 }
 

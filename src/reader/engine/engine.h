@@ -182,7 +182,7 @@ int fst3fs_engine_run(struct fst3fs_engine *g, struct fst3fs_call *call);
 /* Adds a range to a call that another thread runs, behind those that it has: 1; 0 when that call is ending, so that the
  * range needs another; or -ENOMEM. `entries` is from malloc, with room for a power of two. Under the lock. */
 int fst3fs_engine_append(struct fst3fs_engine *g, struct fst3fs_call *call, struct fst3fs_entry *e);
-/* Ends a call that another thread runs, as soon as nothing of it is in flight. Under the lock. */
+/* Ends a call that another thread runs, as soon as nothing of it is in flight; it is not run again. Under the lock. */
 void fst3fs_engine_cancel(struct fst3fs_engine *g, struct fst3fs_call *call);
 
 /* Is this thread in a call of `g`, and so in a callback? Waiting for calls would be waiting for itself. */

@@ -32,6 +32,7 @@ bool fst3fs_engine_init(struct fst3fs_engine *g, const struct fst3fs_options *o,
 	return false;
 }
 
+/* Nobody waits for threads of the pools that still work (tests/models/populator.pml: POOL_FREED_BY_OWNER). */
 void fst3fs_engine_fini(struct fst3fs_engine *g)
 {
 	fst3fs_pool_leave(g->openers, 0);

@@ -59,6 +59,7 @@ static bool goes_to_host(const struct fst3fs_entry *e)
 	       (e->region || (e->dev && e->dev->ops == &fst3fs_dev_host));
 }
 
+/* While the call is served: it forgets what was handed over for it when it has ended (tests/models/populator.pml). */
 void fst3fs_look_ahead(struct fst3fs_engine *g, struct fst3fs_call *c)
 {
 	const struct fst3fs_session *s = g->session;

@@ -237,6 +237,58 @@ static void a_bad_range_leaves_a_result_in_every_other(void **state)
 	fst3fs_close(r);
 }
 
+static void read_a_piece(struct caller *c)
+{
+	c->result = fst3fs_read(c->r, c->path, 0, 0, KIB, 0, 0, &c->err);
+}
+
+static void *cancel_it(void *batch)
+{
+	fst3fs_batch_cancel(batch);
+	return NULL;
+}
+
+static bool is_releasing(struct fst3fs_reader *r)
+{
+	bool yes;
+
+	pthread_mutex_lock(&r->engine.lock);
+	yes = r->engine.releasing > 0;
+	pthread_mutex_unlock(&r->engine.lock);
+	return yes;
+}
+
+/* The mount was replaced under it, and it waits for another call to end before it is run again
+ * (tests/models/drive.pml: CANCELS_WHAT_RUNS). */
+static void a_batch_that_is_cancelled_between_its_runs_reads_nothing(void **state)
+{
+	const struct io_fault_config config = {.hang_nth = 1, .hold = true};
+	struct fst3fs_reader *r = reader_with_callback(&config);
+	const char *path = fixture_file("data", 1, SIZE);
+	struct caller other = {.r = r, .path = path, .work = read_a_piece};
+	const struct fst3fs_request q = {.path = path, .length = SIZE};
+	struct fst3fs_batch *batch;
+	pthread_t canceller;
+
+	(void)state;
+	start(&other);
+	wait_for_requests(1);
+	pthread_mutex_lock(&r->engine.lock);
+	r->engine.session->mount_dev++;
+	pthread_mutex_unlock(&r->engine.lock);
+	assert_int_equal(fst3fs_start_many(r, &q, 1, 0, &batch, NULL), 0);
+	while (!is_releasing(r))
+		usleep(1000);
+	assert_int_equal(pthread_create(&canceller, NULL, cancel_it, batch), 0);
+	usleep(10000);
+	atomic_store(&io_fault_config.hold, false);
+	join(&other);
+	assert_int_equal(other.result, KIB);
+	pthread_join(canceller, NULL);
+	assert_int_equal(atomic_load(&io_fault_requests), 1);
+	fst3fs_close(r);
+}
+
 #define TEST(name) cmocka_unit_test_setup_teardown(name, fixture_setup, fixture_teardown)
 
 int main(void)
@@ -248,6 +300,7 @@ int main(void)
 		TEST(a_callback_that_reads_and_releases_does_not_hang),
 		TEST(the_own_buffer_after_a_release_is_not_taken_for_a_destination),
 		TEST(a_bad_range_leaves_a_result_in_every_other),
+		TEST(a_batch_that_is_cancelled_between_its_runs_reads_nothing),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
