@@ -13,7 +13,7 @@
  *   ends      Every call ends, and so does closing, although whatever else there is may hang for ever: the daemon, threads
  *             in pread, a device, the opening of a file, the making of a session. And no run goes on for ever.
  *   left      In the end every session is freed, but those that a thread still hangs in, and what was registered with it;
- *             buffers stay mapped where a device has stopped answering; and when nothing hangs, memory and reader are
+ *             buffers stay mapped where a device has stopped answering, and nowhere else; and when nothing hangs, memory and reader are
  *             freed too.
  *
  * One thread reads, one call after another; what lies between several is in drive.pml. A time-out may come at any time, also while
@@ -23,6 +23,7 @@
  * Code
  *   give_up        [src/reader/engine/giveup.c: fst3fs_give_up, finish_copies, disown_slots, fail_calls]
  *   free_session   [src/reader/session/session.c: fst3fs_session_free, free_parts, free_later, fst3fs_session_new]
+ *                  [src/dev/dev_host.c: host_close]
  *   turn           [src/reader/engine/engine.c: step] [src/reader/engine/deliver.c: collect_io, land, release_slot]
  *                  [src/reader/engine/timeout.c: time_out] [src/reader/engine/fill.c: start_piece]
  *   Reader         [src/reader/engine/engine.c: ensure_session] [src/reader/api/reader.c: fst3fs_release, fst3fs_close]
@@ -44,6 +45,7 @@
  * run calls + OPENING_NOT_FORGOTTEN: gone
  * run calls + FREED_ALWAYS_HERE: ends
  * run calls + NOT_UNDONE: left
+ * run calls + ENDED_IS_STUCK: left
  * run calls + GIVES_UP_WITH_A_CALL: call
  */
 
@@ -57,6 +59,7 @@ hidden byte claim_gone, claim_once, claim_ends, claim_left, claim_slot, claim_ar
 #define SLOT(g, i) ((g) * SLOTS + (i))
 #define GEN(s) ((s) / SLOTS)
 #define THREADS(g) ((with_thread[SLOT(g, 0)] > 0) + (with_thread[SLOT(g, 1)] > 0))
+#define WITH_DEVICE(g) (with_device[SLOT(g, 0)] || with_device[SLOT(g, 1)])
 #define IS_POSIX(s) (slot[s] == POSIX || slot[s] == DIRECT)
 
 /* Sessions, by number; 0 is none. */
@@ -67,7 +70,8 @@ bit posix_open[GENS + 1]; /* the operating system's transport may post the waker
 bit device_open[GENS + 1];
 bit notice[GENS + 1];	  /* a device is about to call back */
 bit freed[GENS + 1];
-bit stays[GENS + 1];	  /* its buffer stays mapped for ever: a device has stopped answering */
+bit stuck[GENS + 1];	  /* copies had not ended when its devices were closed */
+bit stays[GENS + 1];	  /* so that its buffer stays mapped for ever: a device has stopped answering */
 
 /* Slots, and who works on them. */
 mtype = { FREE, MAIN, POSIX, DIRECT, COPYING };
@@ -126,7 +130,7 @@ inline parts(g)
 	mapped[g] = 0;
 #else
 	if
-	:: slot[SLOT(g, 0)] == COPYING || slot[SLOT(g, 1)] == COPYING -> stays[g] = 1
+	:: stuck[g] -> stays[g] = 1
 	:: else -> mapped[g] = 0
 	fi;
 #endif
@@ -147,7 +151,7 @@ inline parts(g)
 inline close_posix(g)
 {
 #ifdef UNMAPPED_BEFORE_THREADS
-	mapped[g] = slot[SLOT(g, 0)] == COPYING || slot[SLOT(g, 1)] == COPYING;
+	mapped[g] = stuck[g];
 #endif
 	posix_open[g] = 0
 }
@@ -155,10 +159,21 @@ inline close_posix(g)
 /* fst3fs_session_free: here, or on a thread of its own when somebody reads into it who may hang. */
 inline free_session(g)
 {
+	/* Closing devices: the host's waits for its copies, which are sure to end, and others for none. */
+	if
+	:: with_device[SLOT(g, 0)] != HANGS && with_device[SLOT(g, 1)] != HANGS -> !WITH_DEVICE(g)
+	:: WITH_DEVICE(g)
+	fi;
 	atomic {
 #ifndef DEVICE_LEFT_OPEN
 		device_open[g] = 0;
 #endif
+#ifdef ENDED_IS_STUCK
+		stuck[g] = slot[SLOT(g, 0)] == COPYING || slot[SLOT(g, 1)] == COPYING;
+#else
+		stuck[g] = WITH_DEVICE(g);
+#endif
+		CLAIM(left, !stuck[g] || WITH_DEVICE(g));
 #ifdef FREED_ALWAYS_HERE
 		here = 1;
 #else

@@ -112,7 +112,8 @@ void fst3fs_session_free(struct fst3fs_session *s, bool given_up, uint64_t deadl
 	for (unsigned i = 0; i < s->ndevs; i++)
 		over &= s->devs[i]->ops->close(s->devs[i], given_up && s->copying > 0);
 	if (over)
-		s->copying = 0; /* what ended while it was given up is reaped by nobody */
+		/* What ended while it was given up is reaped by nobody (tests/models/session.pml: ENDED_IS_STUCK). */
+		s->copying = 0;
 	if (s->reading_posix == 0)
 		free_parts(s, given_up, deadline_ns);
 	else
