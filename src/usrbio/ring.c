@@ -55,7 +55,7 @@ static bool index_ok(const struct usrbio_ring *r, int32_t i)
 	return i >= 0 && i < r->slots;
 }
 
-/* Is there a place in the submission queue? */
+/* Is there a place in the submission queue (tests/models/ring.pml: FULL_UNCHECKED)? */
 static int check_room(struct usrbio_ring *r)
 {
 	/* Pairs with the daemon's store when a job ends: what it read from the entries behind it is behind us too. */

@@ -8,6 +8,7 @@
  *   once      Every request is taken once, completed once, and reaped once, with its own result.
  *   overrun   The daemon never sees more requests queued than there is room for their completions. (The real one
  *             loses its order then; usrbiod counts a violation.)
+ *   passed    The daemon never sees a head that has passed the queue's tail. (usrbiod refuses the ring then.)
  *   counted   What the reaping thread holds for outstanding is no less than the completions that it can see.
  *   wake-up   Nobody sleeps for ever: all requests come back, although no wait has a time-out here.
  *   ends      No run goes on for ever.
@@ -49,6 +50,7 @@
  * ends engine-late: ENGINE LATE SLOTS=3 REQUESTS=3 IO_DEPTH=1
  * ends engine + WAKER_NEVER_DRAINS: ends
  * run order + HEAD_STORE_RELAXED: whole
+ * run order + FULL_UNCHECKED: passed
  * run order + TAKEN_AFTER_HEAD: counted
  * run order + FREED_LOAD_RELAXED: slot
  * run order + FREED_STORE_RELAXED: slot
@@ -66,7 +68,7 @@
 
 /* An assertion by its name, which the search prints. */
 #define CLAIM(name, condition) assert((condition) || claim_##name)
-hidden byte claim_slot, claim_once, claim_counted, claim_overrun, claim_whole;
+hidden byte claim_slot, claim_once, claim_counted, claim_overrun, claim_passed, claim_whole;
 
 #define NEXT(i) (((i) + 1) % SLOTS)
 #define DISTANCE(from, to) (((to) + SLOTS - (from)) % SLOTS)
@@ -142,7 +144,11 @@ inline prep(id)
 {
 	atomic { got = 0; tail = sqe_tail } /* check_room: a load-acquire */
 	if
+#ifdef FULL_UNCHECKED
+	:: false
+#else
 	:: NEXT(c_sqe_head) == tail
+#endif
 	:: else ->
 #ifdef FREED_LOAD_RELAXED
 		/* Nothing orders the two loads: the branch between them holds back stores alone. */
@@ -397,6 +403,7 @@ inline form()
 #endif
 	d_step {
 		queued = DISTANCE(next_sqe, head);
+		CLAIM(passed, DISTANCE(d_sqe_tail, next_sqe) + queued < SLOTS);
 		room = SLOTS - 1 - running - DISTANCE(tail, d_cqe_head);
 #ifndef LATE
 		CLAIM(overrun, queued <= room);

@@ -43,6 +43,7 @@ enum violation {
 	VIOLATION_RANGE,   /* outside the buffer, across its blocks, or an impossible file offset */
 	VIOLATION_FILE,	   /* inode not open on this mount, or not the user's to read */
 	VIOLATION_MEMORY,  /* shared memory was truncated, or could not be had */
+	VIOLATION_BOUND,   /* more registrations, or larger requests, than a client may have */
 	VIOLATION_OVERRUN, /* io_depth 0: more requests than the completion queue has room for */
 	VIOLATIONS,
 };

@@ -2,6 +2,9 @@
 #include "registration.h"
 
 #include <errno.h>
+#include <string.h>
+
+#include "say.h"
 
 /* Once it is out of the table, or before it is in it. */
 static void stop_serving(struct fs *fs, struct iov *iov)
@@ -26,14 +29,26 @@ static int serve(struct fs *fs, struct iov *iov)
 	return rc;
 }
 
+static void refused(struct fs *fs, const struct caller *caller, int rc)
+{
+	if (rc == -EINVAL || rc == -EACCES)
+		stats_violation(fs->stats, VIOLATION_KEY);
+	if (rc != -EMFILE && rc != -ENFILE)
+		return;
+	stats_violation(fs->stats, VIOLATION_BOUND);
+	say_seldom("user %u, thread %d: a buffer or ring is refused (%s): %s", (unsigned)caller->uid, (int)caller->pid,
+		   strerror(-rc),
+		   rc == -EMFILE ? "this user has as many as one may, or rings for as many requests"
+				 : "all users together have as many as there may be");
+}
+
 int registration_add(struct fs *fs, const char *name, const char *target, const struct caller *caller, struct iov **out)
 {
 	int rc = iov_new(name, fs->config.strict_keys, target, caller, out);
 
 	if (rc == 0)
 		rc = serve(fs, *out);
-	if (rc == -EINVAL || rc == -EACCES)
-		stats_violation(fs->stats, VIOLATION_KEY);
+	refused(fs, caller, rc);
 	return rc;
 }
 

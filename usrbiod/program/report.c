@@ -35,9 +35,9 @@ static const char *const op_names[OPS] = {
 };
 
 static const char *const violation_names[VIOLATIONS] = {
-	[VIOLATION_KEY] = "key",       [VIOLATION_HEADER] = "header",	[VIOLATION_INDEX] = "index",
-	[VIOLATION_BUFFER] = "buffer", [VIOLATION_RANGE] = "range",	[VIOLATION_FILE] = "file",
-	[VIOLATION_MEMORY] = "memory", [VIOLATION_OVERRUN] = "overrun",
+	[VIOLATION_KEY] = "key",       [VIOLATION_HEADER] = "header", [VIOLATION_INDEX] = "index",
+	[VIOLATION_BUFFER] = "buffer", [VIOLATION_RANGE] = "range",   [VIOLATION_FILE] = "file",
+	[VIOLATION_MEMORY] = "memory", [VIOLATION_BOUND] = "bound",   [VIOLATION_OVERRUN] = "overrun",
 };
 
 static void print_counts(FILE *f, const char *title, const char *const *names, const _Atomic uint64_t *counts, int n)

@@ -8,6 +8,8 @@
 
 enum {
 	MAX_IOVS = 16384,
+	/* One user leaves others room. A process has a few, and 3FS allows a million in all. */
+	USER_BUFFERS = MAX_IOVS / 2,
 };
 
 struct iovs {
@@ -48,6 +50,15 @@ static struct iov *find_id(struct iovs *t, const uint8_t id[16])
 	return iov;
 }
 
+static int buffers_of(const struct iovs *t, uid_t uid)
+{
+	int n = 0;
+
+	for (const struct iov *iov = t->first; iov; iov = iov->next)
+		n += !iov->key.is_ring && iov->owner.uid == uid;
+	return n;
+}
+
 static void count(struct iovs *t, const struct iov *iov, int change)
 {
 	t->count += change;
@@ -63,6 +74,8 @@ int iovs_insert(struct iovs *t, struct iov *iov)
 		rc = -ENFILE;
 	else if (find_id(t, iov->key.id))
 		rc = -EEXIST;
+	else if (!iov->key.is_ring && buffers_of(t, iov->owner.uid) >= USER_BUFFERS)
+		rc = -EMFILE;
 	if (rc == 0) {
 		iov->serial = ++t->serial;
 		*t->last = iov;

@@ -14,7 +14,8 @@ struct iovs *iovs_new(struct stats *stats);
 /* NULL is fine. */
 void iovs_free(struct iovs *t);
 
-/* From now on it can be found, and the table has a reference. 0; -EEXIST; -ENFILE too many. */
+/* From now on it can be found, and the table has a reference. 0; -EEXIST; -EMFILE the user has too many buffers,
+ * -ENFILE all users have too many registrations. */
 int iovs_insert(struct iovs *t, struct iov *iov);
 
 /* Takes one out for its owner: -ENOENT, or -EACCES when it is another user's. The table's reference is the caller's. */

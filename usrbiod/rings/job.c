@@ -3,8 +3,11 @@
 
 #include <errno.h>
 #include <stdlib.h>
+#include <string.h>
 #include <sys/uio.h>
 #include <unistd.h>
+
+#include "say.h"
 
 struct job *job_new(const struct backend *b, const struct iov *ring_iov, int count)
 {
@@ -157,6 +160,7 @@ static void part_done(struct job *job)
 	if (atomic_fetch_sub(&job->pending, 1) > 1)
 		return;
 	bytes = collect_results(job);
+	transfer_release(&job->transfer); /* the job itself may have to wait for those before it */
 	job_release(job);
 	stats_job_done(b->stats, job->count, bytes);
 	job->done(job, job->done_arg);
@@ -187,6 +191,11 @@ static void cut_requests(struct job *job)
 {
 	int rc = reserve_pieces(job);
 
+	if (rc == -ENOBUFS) {
+		stats_violation(job->backend->stats, VIOLATION_BOUND);
+		say_seldom("user %u: a job is refused (%s): with those that run it is too many sub-reads",
+			   (unsigned)job->ring_iov->owner.uid, strerror(-rc));
+	}
 	for (int i = 0; i < job->count; i++) {
 		struct request *req = &job->requests[i];
 

@@ -113,6 +113,12 @@ static bool read_queue(struct ring *r, int *queued, int *room)
 		return false;
 	}
 	*queued = (head - r->next_sqe + r->slots) % r->slots;
+	/* Jobs stay in the queue until those before them have completed. A head beyond the tail would have them, and
+	 * their memory, grow without end. No honest client's has (tests/models/ring.pml: FULL_UNCHECKED). */
+	if ((r->next_sqe - r->sqe_tail + r->slots) % r->slots + *queued >= r->slots) {
+		refuse(r, VIOLATION_HEADER);
+		return false;
+	}
 	*room = r->slots - 1 - r->running - (r->cqe_head - tail + r->slots) % r->slots;
 	/* The real daemon forms empty jobs here, which spoil its order; this one waits, and tells. */
 	if (*queued > 0 && *room <= 0 && r->iov->key.io_depth == 0)

@@ -14,6 +14,10 @@
 enum {
 	SIDE_WORKERS = 8,    /* of high and of low priority, each */
 	HIGH_QUEUE_MAX = 32, /* jobs that wait there; beyond, a worker's next job is left to the watcher */
+	/* Of one user, with rings that end included: half of what there is (sigbus.c), and a few hundred bytes for each
+	 * request that may be in a job. */
+	USER_RINGS = 1024,
+	USER_REQUESTS = 1 << 20,
 };
 
 /* Jobs of one priority that wait for a worker, and how many run. */
@@ -285,6 +289,32 @@ static void free_ended(struct rings *t)
 	}
 }
 
+/* What a user has. */
+struct share {
+	int rings;
+	int64_t requests; /* that there is room for */
+};
+
+static void add_to_share(struct share *has, const struct ring *r, uid_t uid)
+{
+	for (; r; r = r->next) {
+		if (r->iov->owner.uid != uid)
+			continue;
+		has->rings++;
+		has->requests += r->slots - 1;
+	}
+}
+
+/* Rings that have ended count: requests of theirs still run. Under the list's lock. */
+static bool fits_share(const struct rings *t, const struct ring *r)
+{
+	struct share has = {.rings = 1, .requests = r->slots - 1};
+
+	add_to_share(&has, t->first, r->iov->owner.uid);
+	add_to_share(&has, t->ended, r->iov->owner.uid);
+	return has.rings <= USER_RINGS && has.requests <= USER_REQUESTS;
+}
+
 int rings_add(struct rings *t, struct iov *iov)
 {
 	struct ring *r;
@@ -294,10 +324,15 @@ int rings_add(struct rings *t, struct iov *iov)
 		return rc;
 	pthread_mutex_lock(&t->list_lock);
 	free_ended(t);
-	r->next = t->first;
-	t->first = r;
+	rc = fits_share(t, r) ? 0 : -EMFILE;
+	if (rc == 0) {
+		r->next = t->first;
+		t->first = r;
+	}
 	pthread_mutex_unlock(&t->list_lock);
-	return 0;
+	if (rc)
+		ring_put(r);
+	return rc;
 }
 
 void rings_remove(struct rings *t, const struct iov *iov)

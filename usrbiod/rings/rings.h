@@ -20,7 +20,8 @@ void rings_stop(struct rings *t);
 /* Removes the semaphores, and frees the rings that are left. Only when nothing runs any more. NULL is fine. */
 void rings_free(struct rings *t);
 
-/* Makes a ring in the object's memory and serves it. 0; -EINVAL size or io_depth; another negative errno. */
+/* Makes a ring in the object's memory and serves it. 0; -EINVAL size or io_depth; -EMFILE the user's rings are too
+ * many, or have room for too many requests; -ENFILE all users' are too many; another negative errno. */
 int rings_add(struct rings *t, struct iov *iov);
 /* Serves the ring in that object no more, and frees it when its last request has completed. */
 void rings_remove(struct rings *t, const struct iov *iov);

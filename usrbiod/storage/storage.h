@@ -6,6 +6,7 @@
 #ifndef USRBIOD_STORAGE_H
 #define USRBIOD_STORAGE_H
 
+#include <stdatomic.h>
 #include <stdint.h>
 
 #include "admission.h"
@@ -22,7 +23,8 @@ struct storage_config {
 
 struct storage {
 	uint64_t chunk_bytes;
-	pthread_mutex_t lock; /* of the queues in all transfers */
+	_Atomic int64_t pieces; /* that all transfers have reserved */
+	pthread_mutex_t lock;	/* of the queues in all transfers */
 	struct link link;
 	struct admission admission;
 	struct faults faults;

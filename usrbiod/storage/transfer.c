@@ -2,7 +2,7 @@
 #include "transfer.h"
 
 #include <errno.h>
-#include <limits.h>
+#include <stdatomic.h>
 #include <stddef.h>
 #include <stdlib.h>
 
@@ -14,6 +14,10 @@ enum {
 	FETCH_BYTES = 4 << 20,
 	/* So many storage requests back one for the same server is looked for: a client decides how many there are. */
 	FETCHES_BACK = 256,
+	/* Of all transfers: each takes some two hundred bytes, and a client decides how long its requests are. */
+	PIECES_MAX = 1 << 20,
+	/* A transfer of so few is never refused, whatever the others are: only so many jobs run at once. */
+	PIECES_FEW = 4096,
 };
 
 /* ---------------------------------------------------------------- cutting */
@@ -25,10 +29,23 @@ int64_t transfer_pieces(const struct storage *s, uint64_t off, uint64_t len)
 	return (int64_t)((off + len - 1) / s->chunk_bytes - off / s->chunk_bytes + 1);
 }
 
+/* Whether there may be so many more. */
+static bool take_share(struct transfer *x, int64_t pieces)
+{
+	int64_t taken = atomic_load(&x->storage->pieces);
+
+	do
+		if (pieces > PIECES_FEW && pieces > PIECES_MAX - taken)
+			return false;
+	while (!atomic_compare_exchange_weak(&x->storage->pieces, &taken, taken + pieces));
+	x->reserved = pieces;
+	return true;
+}
+
 int transfer_reserve(struct transfer *x, int64_t pieces)
 {
-	if (pieces > INT_MAX)
-		return -ENOMEM;
+	if (!take_share(x, pieces))
+		return -ENOBUFS;
 	x->pieces = calloc((size_t)pieces + 1, sizeof(*x->pieces));
 	x->fetches = calloc((size_t)pieces + 1, sizeof(*x->fetches));
 	return x->pieces && x->fetches ? 0 : -ENOMEM;
@@ -38,6 +55,11 @@ void transfer_release(struct transfer *x)
 {
 	free(x->pieces);
 	free(x->fetches);
+	x->pieces = NULL;
+	x->fetches = NULL;
+	if (x->reserved)
+		atomic_fetch_sub(&x->storage->pieces, x->reserved);
+	x->reserved = 0;
 }
 
 /* One with room, for this server. */

@@ -43,6 +43,7 @@ struct transfer {
 	struct storage *storage;
 	struct piece *pieces; /* in the order they were added */
 	struct fetch *fetches;
+	int64_t reserved; /* room for so many */
 	int count, fetch_count;
 	int left;		    /* pieces that have not passed */
 	struct piece *ready, *last; /* their turn comes when the pipe is free */
@@ -59,7 +60,8 @@ struct transfer {
 /* How many pieces [off, off + len) is cut into; 1 for an empty range, which takes a latency. */
 int64_t transfer_pieces(const struct storage *s, uint64_t off, uint64_t len);
 
-/* Room for so many pieces, to be freed when the transfer is done or dropped. 0 or -ENOMEM. */
+/* Room for so many pieces, to be freed when the transfer is done or dropped, once or more. 0; -ENOBUFS more than there
+ * may be at a time; -ENOMEM. */
 int transfer_reserve(struct transfer *x, int64_t pieces);
 void transfer_release(struct transfer *x);
 

@@ -12,6 +12,7 @@
 #include "faults.h"
 #include "key.h"
 #include "options.h"
+#include "say.h"
 #include "sigbus.h"
 
 #define UUID "01234567-89ab-cdef-0123-456789abcdef"
@@ -214,6 +215,24 @@ static void options_are_checked(void **state)
 	assert_int_equal(parse(&o, "--version", NULL, NULL, NULL), OPTIONS_EXIT);
 }
 
+static void what_clients_do_is_said_once_a_second(void **state)
+{
+	char said[256] = {0};
+	int ends[2], before = dup(STDERR_FILENO);
+
+	(void)state;
+	assert_int_equal(pipe(ends), 0);
+	dup2(ends[1], STDERR_FILENO);
+	for (int i = 0; i < 1000; i++)
+		say_seldom("the %dth", i);
+	dup2(before, STDERR_FILENO);
+	close(before);
+	close(ends[1]);
+	assert_true(read(ends[0], said, sizeof(said) - 1) > 0);
+	assert_string_equal(said, "usrbiod: the 0th\n");
+	close(ends[0]);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -224,6 +243,7 @@ int main(void)
 		cmocka_unit_test(faults_come_each_nth_time),
 		cmocka_unit_test(memory_that_shrinks_reads_as_zeros),
 		cmocka_unit_test(options_are_checked),
+		cmocka_unit_test(what_clients_do_is_said_once_a_second),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
