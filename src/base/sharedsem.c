@@ -48,6 +48,20 @@ void fst3fs_sem_post(sem_t *sem)
 		futex(sem, FUTEX_WAKE, 1, NULL);
 }
 
+/* The kernel adds, and so is the one to meet a page that is gone. It wakes one waiter at the first address; none at the
+ * second, because no value is below 0. */
+int fst3fs_sem_post_by_kernel(sem_t *sem)
+{
+	const int add_one = FUTEX_OP(FUTEX_OP_ADD, 1, FUTEX_OP_CMP_LT, 0);
+
+	if (syscall(SYS_futex, sem, FUTEX_WAKE_OP, 1, 0ul, sem, add_one) >= 0)
+		return 0;
+	if (errno == EFAULT)
+		return -EFAULT;
+	fst3fs_sem_post(sem);
+	return 0;
+}
+
 /* Takes a post, if there is one, and `less` with it. */
 static bool take(uint64_t *word, uint64_t less)
 {

@@ -15,6 +15,10 @@
 /* Without effect when there are as many posts as it can count: then there is plenty to wake for. */
 void fst3fs_sem_post(sem_t *sem);
 
+/* The same for one that another user may cut short, which no store of this process survives: 0, or -EFAULT, its page is
+ * gone. Where a sandbox refuses what this takes it is fst3fs_sem_post(). */
+int fst3fs_sem_post_by_kernel(sem_t *sem);
+
 /* Sleeps until there is a post, and takes it. 0; -ETIMEDOUT at `until` (of that clock, CLOCK_MONOTONIC or
  * CLOCK_REALTIME; NULL = never); -EINTR a signal; -EAGAIN woken for nothing; another negative errno for an `until` that
  * is no time. A post that is there is taken whatever the time. */

@@ -8,7 +8,7 @@
 
 #include "client.h"
 #include "iov.h"
-#include "post.h"
+#include "sharedsem.h"
 
 static void ior_release(struct usrbio_ior *ior)
 {
@@ -127,7 +127,7 @@ int usrbio_ior_prep(struct usrbio_ior *ior, const struct usrbio_iov *iov, uint64
 
 int usrbio_ior_wake(struct usrbio_ior *ior)
 {
-	if (usrbio_post(ior->submit) < 0)
+	if (fst3fs_sem_post_by_kernel(ior->submit) < 0)
 		ior->deaf = true;
 	return ior->deaf ? -EOWNERDEAD : 0;
 }

@@ -6,7 +6,7 @@
  * hold throughout: a request is completed once at most, with its own user data and no more bytes than it asked for; no
  * slot is in use twice; every call ends; nothing is read or written outside.
  *
- * Covers: src/usrbio/ring.c src/usrbio/post.c src/base/sharedsem.c src/base/waker.c
+ * Covers: src/usrbio/ring.c src/base/sharedsem.c src/base/waker.c
  */
 #include <errno.h>
 #include <stdlib.h>

@@ -9,6 +9,8 @@
 #include <stddef.h>
 #include <stdint.h>
 #include <string.h>
+#include <sys/mman.h>
+#include <unistd.h>
 
 #include <cmocka.h>
 
@@ -47,6 +49,28 @@ static void posts_are_counted_as_glibc_counts_them(void **state)
 	fst3fs_sem_post(&sem);
 	sem_getvalue(&sem, &value);
 	assert_int_equal(value, SEM_VALUE_MAX);
+}
+
+static void the_kernel_posts_as_well_and_survives_memory_that_is_gone(void **state)
+{
+	const size_t page = (size_t)sysconf(_SC_PAGESIZE);
+	int fd = memfd_create("semaphore", MFD_CLOEXEC);
+	sem_t *sem;
+
+	(void)state;
+	assert_int_equal(ftruncate(fd, (off_t)page), 0);
+	sem = mmap(NULL, page, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
+	assert_ptr_not_equal(sem, MAP_FAILED);
+	sem_init(sem, 1, 0);
+	assert_int_equal(fst3fs_sem_post_by_kernel(sem), 0);
+	assert_int_equal(fst3fs_sem_post_by_kernel(sem), 0);
+	assert_int_equal(sem_trywait(sem), 0);
+	assert_int_equal(fst3fs_sem_wait(sem, CLOCK_MONOTONIC, &past), 0);
+	assert_int_equal(sem_trywait(sem), -1);
+	assert_int_equal(ftruncate(fd, 0), 0);
+	assert_int_equal(fst3fs_sem_post_by_kernel(sem), -EFAULT);
+	munmap(sem, page);
+	close(fd);
 }
 
 static void an_impossible_time_is_an_error(void **state)
@@ -139,6 +163,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(posts_are_counted_as_glibc_counts_them),
+		cmocka_unit_test(the_kernel_posts_as_well_and_survives_memory_that_is_gone),
 		cmocka_unit_test(an_impossible_time_is_an_error),
 		cmocka_unit_test(each_end_wakes_the_other),
 		cmocka_unit_test(nonsense_ends_nobody),
