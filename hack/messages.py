@@ -30,7 +30,7 @@ def _tidy(text: str) -> str:
 
 #: Functions whose first string is the format of a message.
 _SETTERS = re.compile(
-    r"\b(?:fst3fs_err_set(?:_kind)?\(|PyErr_Format\(|PyErr_SetString\(|fst3fs_log\(|fprintf\(stderr,)"
+    r"\b(?:fst3fs_err_set(?:_kind)?\(|PyErr_Format\(|PyErr_SetString\(|fst3fs_log\(|say_seldom\(|fprintf\(stderr,)"
 )
 _TOKEN = re.compile(r'"(?:[^"\\]|\\.)*"|[(){}]')
 #: Rows of tables: an errno and the text that a message is filled with.

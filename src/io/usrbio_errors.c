@@ -15,6 +15,7 @@ const char *fst3fs_usrbio_explain(int code)
 		{-EBADF, "the daemon does not know the file as open"},
 		{-EINVAL, "the daemon does not know the buffer, or the range lies outside of it"},
 		{-EOWNERDEAD, "another user has cut the daemon's semaphore short; mount the 3FS again"},
+		{-ENOBUFS, "too much is under way in usrbiod; ask for less at a time"},
 		{-EACCES, "the daemon could not register the buffer with its RDMA device, or it is another user's"},
 	};
 
