@@ -75,8 +75,8 @@ static int host_match(uint64_t address, int *ordinal, struct fst3fs_error *err)
 	return 1;
 }
 
-/* Its helpers have used the populator, which the reader ends after this (tests/models/populator.pml). What they copy ends
- * (tests/models/session.pml). */
+/* Its helpers have used the populator, which the reader ends after this (tests/models/populator.pml). What they copy
+ * ends (tests/models/session.pml). */
 static bool host_close(struct fst3fs_dev *dev, bool given_up)
 {
 	struct dev_host *host = (struct dev_host *)dev;
