@@ -11,7 +11,7 @@
  *   freed     Nothing is written into a tensor's memory after it was handed over, nor after the end has returned.
  *   gone      Nor does anybody touch what belongs to the stream then: ranges, targets, conditions.
  *   given     A range is read only when all its tensors have addresses.
- *   bound     The bytes under way are no more than the bound (with AHEAD_STEP it grows to it), or than the next tensor needs.
+ *   bound     The bytes under way are no more than the bound (it grows to that when reading had to wait, here at any time), or than the next tensor needs.
  *   asked     Whoever gives as long as addresses are wanted is never refused the next tensor for want of one.
  *   ends      No run goes on for ever.
  *
@@ -21,7 +21,7 @@
  *
  * Code
  *   User           [src/reader/api/stream.c: fst3fs_stream_wants, fst3fs_stream_give, fst3fs_stream_next, fst3fs_stream_close,
- *                  can_complete_next, add_runs, ahead, find_last_runs] [src/reader/api/batch.c: fst3fs_batch_wait,
+ *                  can_complete_next, add_runs, look_further, fits, find_last_runs] [src/reader/api/batch.c: fst3fs_batch_wait,
  *                  fst3fs_batch_finish]
  *   add_run, wait  [src/reader/api/background.c: fst3fs_background_add_run, fst3fs_background_wait, is_over, outcome]
  *   leave          [src/reader/api/background.c: fst3fs_background_end, cancel]
@@ -72,7 +72,7 @@ bit waiter_ended;
 #endif
 
 /* The user's own. */
-byte given, taken, under_way, added;
+byte given, taken, under_way, added, allowed = STEP; /* how far ahead, which grows */
 
 /* Under the engine's lock. */
 mtype = { NONE, FRESH, IN_CALL, OVER };
@@ -378,7 +378,7 @@ finished:
 
 #define IS_OVER(t) (left[t] == 0 || pending[t] == 0 || error[t] || ended)
 #define CAN_COMPLETE_NEXT (taken < given && RUNS_NEEDED(taken) <= added)
-#define AHEAD_NOW ((taken + 1) * STEP < AHEAD -> (taken + 1) * STEP : AHEAD)
+#define FITS (under_way + BYTES(given) <= allowed)
 
 /* The bytes that are under way when the next tensor has what it needs. */
 #define NEXT_NEEDS (taken == 0 -> 3 : (taken == 1 -> 3 : 1))
@@ -436,14 +436,17 @@ more:	do
 	/* fst3fs_stream_wants */
 #ifdef WANTS_FOR_EVER
 	:: given < TENSORS -> give()
+	:: given == TENSORS -> break
 #else
 #ifdef WANTS_UP_TO_BOUND
-	:: given < TENSORS && under_way + BYTES(given) <= AHEAD_NOW -> give()
+	:: given < TENSORS && FITS -> give()
+	:: given == TENSORS || !FITS -> break
 #else
-	:: given < TENSORS && !(under_way + BYTES(given) > AHEAD_NOW && CAN_COMPLETE_NEXT) -> give()
+	:: given < TENSORS && (FITS || !CAN_COMPLETE_NEXT) -> give()
+	:: given < TENSORS && !FITS && CAN_COMPLETE_NEXT && allowed < AHEAD -> allowed = allowed + STEP /* look_further */
+	:: given == TENSORS || (!FITS && CAN_COMPLETE_NEXT) -> break
 #endif
 #endif
-	:: else -> break
 	od;
 	if
 	:: taken == TENSORS -> goto leave
