@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any, Callable, Iterator, List
 
 import pytest
+from forked import Forked
 from support import (
     DATA_SIZE,
     ROOT,
@@ -110,6 +111,14 @@ def fake_cuda(tmp_path_factory: pytest.TempPathFactory) -> str:
     command = [compiler, "-shared", "-fPIC", "-O1", "-g", "-std=gnu11", "-D_GNU_SOURCE", "-fvisibility=hidden"]
     subprocess.run([*command, "-Wl,-soname,libcuda.so.1", "-o", str(library), *sources, "-pthread"], check=True)
     return str(library)
+
+
+@pytest.fixture(scope="session")
+def consumer() -> Iterator[Forked]:
+    """A process that has imported fastsafetensors, and PyTorch with it."""
+    forked = Forked(Path(__file__).with_name("consumer_cases.py"))
+    yield forked
+    forked.stop()
 
 
 @pytest.fixture
