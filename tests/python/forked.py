@@ -12,6 +12,7 @@ many seconds a child is given up. The answer is one of each rank: what the case 
 that it printed.
 """
 
+import contextlib
 import ctypes
 import faulthandler
 import gc
@@ -46,8 +47,8 @@ class Forked:
 
     def __init__(self, cases: Path, python: str = sys.executable, timeout: float = 110, **environment: str) -> None:
         self._timeout, self._asked = timeout, False
-        ours, theirs = socket.socketpair()
-        with ours, theirs:
+        self._socket, theirs = socket.socketpair()
+        with theirs:
             self._process = subprocess.Popen(
                 [python, "-I", __file__, str(cases)],
                 # Threads that an import starts would be missing in the children.
@@ -55,7 +56,7 @@ class Forked:
                 stdin=theirs,
                 stdout=2,
             )
-            self._channel = ours.makefile("rw")
+        self._lines = self._socket.makefile("r")
 
     def ask(self, case: str, ranks: int = 1, environment: Dict[str, str] = {}, **arguments: Any) -> None:  # noqa: B006
         if self._asked:  # by a test that failed before the end of it
@@ -67,12 +68,15 @@ class Forked:
             "timeout": self._timeout,
             "arguments": arguments,
         }
-        print(json.dumps(request), file=self._channel, flush=True)
+        with contextlib.suppress(ConnectionError):  # of which there is more to say when there is no answer
+            self._socket.sendall(json.dumps(request).encode() + b"\n")
         self._asked = True
 
     def answers(self) -> List[Answer]:
         """Of every rank, once all have ended."""
-        line, self._asked = self._channel.readline(), False
+        line, self._asked = "", False
+        with contextlib.suppress(ConnectionError):
+            line = self._lines.readline()
         assert line, f"it ended with {self._process.wait()}"
         return [Answer(**answer) for answer in json.loads(line)]
 
@@ -83,7 +87,8 @@ class Forked:
         return answer
 
     def stop(self) -> None:
-        self._channel.close()
+        self._lines.close()
+        self._socket.close()
         assert self._process.wait() == 0
 
 
