@@ -40,6 +40,7 @@ signal.signal(signal.SIGINT, signal.default_int_handler)
 #: Files, or single tests, that `make check` leaves out.
 SLOW = (
     "test_bench.py",
+    "test_benchmark_checkpoints.py::test_tensors_lie",
     "test_benchmark_loaders.py",
     "test_benchmark_results.py",
     "test_benchmark_sweep.py",
@@ -56,6 +57,7 @@ SLOW = (
     "test_populate.py::test_conformance_without",
     "test_pages.py::test_the_",  # which build the site
     "test_process.py::test_kill_9_at_any_moment",
+    "test_ranks.py",
     "test_soak.py::test_a_short_one",
 )
 
@@ -98,6 +100,9 @@ def nothing_left(request: pytest.FixtureRequest) -> Iterator[None]:
     for mount in Mount.live:
         assert eventually(lambda m=mount: m.registrations() == 0), f"registrations left: {mount.stats()}"
         assert mount.stats()["violations"] == mount.violations_meant, f"protocol violated: {mount.stats()}"
+    # What is there still is pytest's, a little more after every test: to go through it twice for each of the next ones
+    # would take longer than most of them.
+    gc.freeze()
 
 
 @pytest.fixture(scope="session")
