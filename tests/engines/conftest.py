@@ -1,14 +1,12 @@
 # SPDX-License-Identifier: Apache-2.0
 """The engines as they are published, each in an environment of its own, and a mount with models for them."""
 
-import json
-import os
 import shutil
 import subprocess
 import sys
 import tempfile
 from pathlib import Path
-from typing import Any, Dict, Iterator, List, NamedTuple
+from typing import Any, Dict, Iterator, List
 
 import pytest
 
@@ -16,36 +14,23 @@ HERE = Path(__file__).resolve().parent
 sys.path.insert(0, str(HERE.parent / "python"))
 
 from checkpoints import write_awq, write_llama, write_qwen3_moe  # noqa: E402
+from forked import Answer, Forked  # noqa: E402
 from support import ROOT, Mount, eventually, scratch_root  # noqa: E402
 
 #: What `make test-engines` has made.
 ENVIRONMENTS = {"newest": ROOT / ".venv-engines", "older": ROOT / ".venv-engines-old"}
+#: Seconds for what takes a few, on a busy machine: an engine's load.
+PATIENCE = 250
 
 
-class Answer(NamedTuple):
-    """Of one rank."""
-
-    result: Any
-    error: str
-    log: str
-
-    def lines(self, word: str) -> List[str]:
-        return [line for line in self.log.splitlines() if word in line]
-
-
-class Engine:
+class Engine(Forked):
     """A process that has imported an engine, and runs cases in children of its own."""
 
     def __init__(self, name: str, environment: str, scratch: Path) -> None:
         self.name, self.environment, self._scratch, self._stores = name, environment, scratch, 0
         self.python = str(ENVIRONMENTS[environment] / "bin" / "python")
-        self._process = subprocess.Popen(
-            [self.python, "-I", str(HERE / f"{name}_cases.py")],
-            env={**os.environ, "OMP_NUM_THREADS": "1", "VLLM_CACHE_ROOT": str(ENVIRONMENTS[environment] / "cache")},
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            text=True,
-        )
+        cache = str(ENVIRONMENTS[environment] / "cache")
+        super().__init__(HERE / f"{name}_cases.py", self.python, PATIENCE, VLLM_CACHE_ROOT=cache)
 
     def __str__(self) -> str:
         """For names of files: the kernel remembers those of the mount for a while after they are gone."""
@@ -58,23 +43,6 @@ class Engine:
         return subprocess.run(
             [self.python, "-I", "-c", code], check=True, capture_output=True, text=True
         ).stdout.strip()
-
-    def ask(self, case: str, ranks: int = 1, environment: Dict[str, str] = {}, **arguments: Any) -> None:  # noqa: B006
-        request = {"case": case, "ranks": ranks, "environment": environment, "arguments": arguments}
-        assert self._process.stdin is not None
-        print(json.dumps(request), file=self._process.stdin, flush=True)
-
-    def answers(self) -> List[Answer]:
-        assert self._process.stdout is not None
-        line = self._process.stdout.readline()
-        assert line, f"{self.name} ended with {self._process.wait()}"
-        return [Answer(**answer) for answer in json.loads(line)]
-
-    def run(self, case: str, **kwargs: Any) -> Answer:
-        """On one rank."""
-        self.ask(case, **kwargs)
-        (answer,) = self.answers()
-        return answer
 
     def load(self, model: Path, load_format: str = "3fs", **kwargs: Any) -> Answer:
         """On one rank."""
@@ -91,12 +59,6 @@ class Engine:
         store = self._scratch / f"store-{self.name}-{self.environment}-{self._stores}"
         case = "collect" if "wishes" in kwargs else "load"
         self.ask(case, model=str(model), load_format=load_format, extra=extra, store=str(store), **kwargs)
-
-    def stop(self) -> None:
-        assert self._process.stdin is not None
-        with self._process:  # closes the pipes
-            self._process.stdin.close()
-        assert self._process.returncode == 0
 
 
 @pytest.fixture(scope="session")

@@ -8,7 +8,8 @@ from typing import Any, Dict
 
 import pytest
 from checkpoints import write_llama
-from conftest import Answer, Engine
+from conftest import Engine
+from forked import Answer
 from support import Mount, eventually
 
 

@@ -9,7 +9,8 @@ from typing import Any, Dict, List
 
 import pytest
 from checkpoints import EXPERT_ROWS, EXPERTS, HIDDEN, LAYERS
-from conftest import Answer, Engine
+from conftest import Engine
+from forked import Answer
 from support import Mount
 from test_engines import digests, infos
 

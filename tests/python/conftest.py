@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any, Callable, Iterator, List
 
 import pytest
+from forked import Forked
 from support import (
     DATA_SIZE,
     ROOT,
@@ -39,6 +40,7 @@ signal.signal(signal.SIGINT, signal.default_int_handler)
 #: Files, or single tests, that `make check` leaves out.
 SLOW = (
     "test_bench.py",
+    "test_benchmark_checkpoints.py::test_tensors_lie",
     "test_benchmark_loaders.py",
     "test_benchmark_results.py",
     "test_benchmark_sweep.py",
@@ -55,6 +57,7 @@ SLOW = (
     "test_populate.py::test_conformance_without",
     "test_pages.py::test_the_",  # which build the site
     "test_process.py::test_kill_9_at_any_moment",
+    "test_ranks.py",
     "test_soak.py::test_a_short_one",
 )
 
@@ -97,6 +100,9 @@ def nothing_left(request: pytest.FixtureRequest) -> Iterator[None]:
     for mount in Mount.live:
         assert eventually(lambda m=mount: m.registrations() == 0), f"registrations left: {mount.stats()}"
         assert mount.stats()["violations"] == mount.violations_meant, f"protocol violated: {mount.stats()}"
+    # What is there still is pytest's, a little more after every test: to go through it twice for each of the next ones
+    # would take longer than most of them.
+    gc.freeze()
 
 
 @pytest.fixture(scope="session")
@@ -110,6 +116,14 @@ def fake_cuda(tmp_path_factory: pytest.TempPathFactory) -> str:
     command = [compiler, "-shared", "-fPIC", "-O1", "-g", "-std=gnu11", "-D_GNU_SOURCE", "-fvisibility=hidden"]
     subprocess.run([*command, "-Wl,-soname,libcuda.so.1", "-o", str(library), *sources, "-pthread"], check=True)
     return str(library)
+
+
+@pytest.fixture(scope="session")
+def consumer() -> Iterator[Forked]:
+    """A process that has imported fastsafetensors, and PyTorch with it."""
+    forked = Forked(Path(__file__).with_name("consumer_cases.py"))
+    yield forked
+    forked.stop()
 
 
 @pytest.fixture

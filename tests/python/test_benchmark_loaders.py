@@ -2,12 +2,16 @@
 """Every loader of the benchmark at work: the same tensors from the same mount, and what its rows are made of."""
 
 import multiprocessing.resource_tracker
+from pathlib import Path
 from typing import Iterator
 
+import loaders
 import pytest
 import tensor_rows
 from checkpoints import Shards, Spec
-from loaders import LOADERS, OURS, Job, in_process, in_ranks
+from forked import Forked
+from loaders import LOADERS, OURS, Delivery, Job, in_process, in_ranks
+from measure import Run
 from rows import Place, Plan
 from serve import LINK
 
@@ -30,10 +34,18 @@ def job(place: Place) -> Job:
     return tensor_rows.job_of(place)
 
 
-def test_all_loaders_deliver_the_same_tensors(job: Job) -> None:
+def delivered(consumer: Forked, job: Job) -> Delivery:
+    """As ``in_process``, without the seconds that importing PyTorch takes; that one has a test below."""
+    answer = consumer.run("sample", folder=str(Path(loaders.__file__).parent), job=job)
+    assert answer.error == "", answer.log
+    run, *rest = answer.result
+    return Delivery(Run(*run), *rest)
+
+
+def test_all_loaders_deliver_the_same_tensors(consumer: Forked, job: Job) -> None:
     there = [name for name, loader in LOADERS.items() if not loader.missing()]
     assert {OURS, "safetensors", "fastsafetensors 3fs"} <= set(there)
-    deliveries = {name: in_process(job._replace(loader=name, digest=True)) for name in there}
+    deliveries = {name: delivered(consumer, job._replace(loader=name, digest=True)) for name in there}
     for name, delivery in deliveries.items():
         assert delivery.digests == deliveries[OURS].digests, name
         assert delivery.run.nbytes == NBYTES, name
@@ -44,9 +56,9 @@ def test_all_loaders_deliver_the_same_tensors(job: Job) -> None:
     assert (info["transport"], info["bytes"], info["bytes_posix"]) == ("usrbio", NBYTES, 0)
 
 
-def test_part_of_it(job: Job) -> None:
+def test_part_of_it(consumer: Forked, job: Job) -> None:
     """The first tensor alone, and what a filter wants; copied to a parameter, and kept."""
-    first = in_process(job._replace(first_only=True))
+    first = delivered(consumer, job._replace(first_only=True))
     assert first.run.nbytes == SHARDS[0][1].nbytes  # the wide types come first
     largest = SHARDS[0][0].nbytes
     wanted = in_process(job._replace(tensor_filter=("1.*",), largest=largest, keep=True))
@@ -67,8 +79,8 @@ def test_what_a_row_is_skipped_for(monkeypatch: pytest.MonkeyPatch) -> None:
     assert (row.ratio, row.met, row.detail) == (None, None, "skipped: not installed: no_such_module")
 
 
-def test_requests_against_their_bytes(job: Job) -> None:
-    row = tensor_rows._requests(in_process(job))
-    info = in_process(job).info
+def test_requests_against_their_bytes(consumer: Forked, job: Job) -> None:
+    delivery = delivered(consumer, job)
+    row, info = tensor_rows._requests(delivery), delivery.info
     assert row.ratio == info["requests"] * info["piece_size"] / info["bytes_requested"]  # type: ignore[operator]
     assert row.met is False  # each small file has a request of its own

@@ -220,7 +220,7 @@ def test_a_sweep_over_a_directory_that_it_serves(
     process = runner(
         *("--serve", str(scratch), "--link", "100,2000,1000", "--backends", "c,mock", "--dest", "host"),
         *("--buffer-sizes", "1,2", "--chunk-sizes", "0,2", "--num-processes", "1,2", "--iterations", "2"),
-        *("--benchmark-op", "both", "--batch-sizes", "2", "--num-threads", "2", "--peers"),
+        *("--benchmark-op", "both", "--batch-sizes", "2", "--num-threads", "2"),
     )
     output, errors = process.communicate(timeout=100)
     assert process.returncode == 0, errors
@@ -231,14 +231,33 @@ def test_a_sweep_over_a_directory_that_it_serves(
     ]
     assert all((r["transport"], r["client"], r["status"]) == ("usrbio", "built-in", "ok") for r in ours)
     assert all(r["verified"] == "same bytes" for r in rows)
-    assert {r["way"] for r in rows if r["peer"] == "1"} >= {"plain read", "safetensors mmap"}
-    assert all(len(r["gb_per_s"].split()) == 2 and r["simulated"] == "1" for r in rows)
+    assert all((r["peer"], r["simulated"], len(r["gb_per_s"].split())) == ("0", "1", 2) for r in rows)
     assert all(
         (r["link_latency_us"], r["link_bandwidth_mbps"], r["link_job_mbps"]) == ("100", "2000", "1000") for r in rows
     )
     assert "SIMULATED 3FS" in output
     assert "skipped 2: chunk larger than buffer" in output
     assert "combinations, 2 samples of each, about" in output
+
+
+def test_a_sweep_beside_what_one_would_use_otherwise(
+    runner: Callable[..., "subprocess.Popen[str]"], scratch: Path, tmp_path: Path
+) -> None:
+    """A sweep of its own: some of them import PyTorch in each of their processes."""
+    generate(str(scratch), 2, MIB)
+    process = runner(
+        *("--serve", str(scratch), "--backends", "c", "--dest", "host", "--peers"),
+        *("--buffer-sizes", "1,2", "--num-processes", "2", "--iterations", "1"),
+    )
+    output, errors = process.communicate(timeout=100)
+    assert process.returncode == 0, errors
+    rows = rows_of(tmp_path)
+    peers = [(r["way"], r["buffer_mb"]) for r in rows if r["peer"] == "1"]
+    assert set(peers) >= {("plain read", "1"), ("plain read", "2"), ("safetensors mmap", "")}
+    assert [r["way"] for r in rows if r["peer"] == "0"] == ["c", "c"]
+    assert all((r["verified"], r["status"], r["simulated"]) == ("same bytes", "ok", "1") for r in rows)
+    assert all((r["processes"], len(r["gb_per_s"].split())) == ("2", 1) for r in rows)
+    assert "Against what one would use otherwise" in output
 
 
 def test_bytes_go_to_a_gpu_when_there_is_one(

@@ -4,19 +4,17 @@
 import json
 import os
 import re
-import subprocess
-import sys
 from importlib.metadata import requires, version
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Any, Callable, Dict, List, Tuple
+from typing import Any, Callable, Dict, List, NamedTuple, Optional, Tuple
 
 import pytest
+from forked import Forked
 from support import MIB, Mount, eventually
 
 NEEDS = ("torch", "fastsafetensors", "safetensors")
 MISSING = [name for name in NEEDS if find_spec(name) is None]
-SCRIPT = str(Path(__file__).with_name("fastsafetensors_load.py"))
 
 pytestmark = [
     pytest.mark.skipif(bool(MISSING), reason=f"not installed: {', '.join(MISSING)}"),
@@ -24,52 +22,66 @@ pytestmark = [
 ]
 
 SHARDS = 6
-#: Written by PyTorch in a process of its own: its threads are not this one's business.
-WRITE = """
-import sys, torch
-from safetensors.torch import save_file
-folder, shards, size = sys.argv[1], int(sys.argv[2]), int(sys.argv[3])
-torch.manual_seed(1)
-names = ("bool uint8 int8 int16 int32 int64 uint16 uint32 uint64 float16 bfloat16 float32 float64"
-         " float8_e4m3fn float8_e5m2").split()
-for shard in range(shards):
-    tensors = {}
-    for name in names:
-        dtype = getattr(torch, name)
-        raw = torch.randint(0, 2 if name == "bool" else 256, (64 * (size + shard),), dtype=torch.uint8)
-        tensors[f"{shard}.{name}"] = raw.view(dtype).reshape(8, -1).contiguous()
-    tensors[f"{shard}.scalar"] = torch.tensor(float(shard))
-    tensors[f"{shard}.odd"] = torch.arange(7, dtype=torch.int8)
-    save_file(tensors, f"{folder}/model-{shard:05}-of-{shards:05}.safetensors")
-"""
 TENSORS = 17
 
 
 @pytest.fixture(scope="module")
-def checkpoint(module_mount: Mount) -> List[str]:
+def checkpoint(consumer: Forked, module_mount: Mount) -> List[str]:
     """All types, in several shards: their paths on the mount."""
     folder = module_mount.backing / "model"
     folder.mkdir()
-    subprocess.run([sys.executable, "-I", "-c", WRITE, str(folder), str(SHARDS), str(2048)], check=True)
+    answer = consumer.run("write", folder=str(folder), shards=SHARDS, size=2048)
+    assert answer.error == "", answer.log
     return [str(module_mount.path / "model" / name) for name in sorted(os.listdir(folder))]
 
 
-def start(loader: str, reference: Path, files: List[str], *options: str, **environment: str) -> Any:
-    return subprocess.Popen(
-        [sys.executable, "-I", SCRIPT, loader, str(reference), *files, *options],
-        env={**os.environ, "FST3FS_REQUIRE": "usrbio", "OMP_NUM_THREADS": "1", **environment},
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
+class Outcome(NamedTuple):
+    """What became of a load, and what is left of its loader."""
+
+    end: str
+    left: List[str]
+
+
+def start(
+    consumer: Forked,
+    loader: str,
+    reference: Path,
+    files: List[str],
+    *,
+    ranks: int = 1,
+    meeting: Optional[Path] = None,
+    options: Dict[str, Any] = {},  # noqa: B006
+    copier: bool = False,
+    only: str = "",
+    leave: Optional[int] = None,
+    **environment: str,
+) -> None:
+    """A load by each of so many ranks, which find each other at ``meeting``; the rest is consumer_cases.py's."""
+    consumer.ask(
+        "load",
+        ranks=ranks,
+        environment={"FST3FS_REQUIRE": "usrbio", **environment},
+        loader=loader,
+        reference=str(reference),
+        files=files,
+        options=options,
+        copier=copier,
+        meeting=str(meeting) if meeting else None,
+        only=only,
+        leave=leave,
     )
 
 
-def finish(process: Any) -> List[str]:
-    """Its last two lines: what became of it, and that no thread of a loader is left."""
-    output, errors = process.communicate(timeout=120)
-    assert process.returncode == 0, errors
-    return output.splitlines()[-2:]
+def results(consumer: Forked) -> List[Dict[str, Any]]:
+    """What the ranks of a load came back with."""
+    answers = consumer.answers()
+    for answer in answers:
+        assert answer.error == "", answer.log
+    return [answer.result for answer in answers]
+
+
+def finish(consumer: Forked) -> List[Outcome]:
+    return [Outcome(result["end"], result["left"]) for result in results(consumer)]
 
 
 def served_again(
@@ -80,12 +92,15 @@ def served_again(
     return mount, [str(mount.path / "model" / os.path.basename(path)) for path in checkpoint]
 
 
-def load(*arguments: Any, **environment: str) -> List[str]:
-    return finish(start(*arguments, **environment))
+def load(consumer: Forked, *arguments: Any, **kwargs: Any) -> Outcome:
+    """By one rank."""
+    start(consumer, *arguments, **kwargs)
+    (outcome,) = finish(consumer)
+    return outcome
 
 
-def all_equal(tensors: int = TENSORS) -> List[str]:
-    return [f"{tensors * SHARDS} equal", "threads left: none"]
+def all_equal(tensors: int = TENSORS) -> Outcome:
+    return Outcome(f"{tensors * SHARDS} equal", [])
 
 
 def config(folder: Path, pipeline: bool, **extension: Any) -> str:
@@ -106,48 +121,52 @@ def test_it_is_the_published_one_and_asks_for_no_more_than_we_are() -> None:
 # ------------------------------------------------------------------ one process
 
 
-def test_threefs_loader(module_mount: Mount, checkpoint: List[str]) -> None:
-    option = f"mount_point={json.dumps(str(module_mount.path))}"
+def test_threefs_loader(consumer: Forked, module_mount: Mount, checkpoint: List[str]) -> None:
+    options = {"mount_point": str(module_mount.path)}
     before = module_mount.stats()["bytes"]
-    assert load("plain", module_mount.backing / "model", checkpoint, option) == all_equal()
+    assert load(consumer, "plain", module_mount.backing / "model", checkpoint, options=options) == all_equal()
     tensor_bytes = sum(os.path.getsize(path) for path in checkpoint)
     assert module_mount.stats()["bytes"] - before > 0.9 * tensor_bytes, "it did not come through USRBIO"
 
 
 @pytest.mark.parametrize("queue_size", [-1, 0, 2])
-def test_parallel_threefs_loader(module_mount: Mount, checkpoint: List[str], queue_size: int) -> None:
+def test_parallel_threefs_loader(consumer: Forked, module_mount: Mount, checkpoint: List[str], queue_size: int) -> None:
     reference = module_mount.backing / "model"
-    assert load("parallel", reference, checkpoint, f"queue_size={queue_size}") == all_equal()
+    assert load(consumer, "parallel", reference, checkpoint, options={"queue_size": queue_size}) == all_equal()
 
 
 @pytest.mark.parametrize("pipeline", [False, True])
 @pytest.mark.parametrize("inferred", [False, True])
-def test_auto_loader(module_mount: Mount, checkpoint: List[str], scratch: Path, pipeline: bool, inferred: bool) -> None:
+def test_auto_loader(
+    consumer: Forked, module_mount: Mount, checkpoint: List[str], scratch: Path, pipeline: bool, inferred: bool
+) -> None:
     extension = {} if inferred else {"mount_point": str(module_mount.path), "entries": 16, "buffer_size": 2 * MIB}
     settings = config(scratch, pipeline, **extension)
     reference = module_mount.backing / "model"
-    assert load("auto", reference, checkpoint, FASTSAFETENSORS_CONFIG=settings) == all_equal()
+    assert load(consumer, "auto", reference, checkpoint, FASTSAFETENSORS_CONFIG=settings) == all_equal()
 
 
-def test_where_an_engine_calls_another_loader(module_mount: Mount, checkpoint: List[str]) -> None:
-    assert load("swapped", module_mount.backing / "model", checkpoint) == all_equal()
+def test_where_an_engine_calls_another_loader(consumer: Forked, module_mount: Mount, checkpoint: List[str]) -> None:
+    assert load(consumer, "swapped", module_mount.backing / "model", checkpoint) == all_equal()
 
 
 @pytest.mark.parametrize("backend", ["python", "mock"])
-def test_other_backends(module_mount: Mount, checkpoint: List[str], backend: str) -> None:
+def test_other_backends(consumer: Forked, module_mount: Mount, checkpoint: List[str], backend: str) -> None:
     reference = module_mount.backing / "model"
     environment = {"FASTSAFETENSORS_BACKEND": backend, "FST3FS_REQUIRE": ""}
-    assert load("parallel", reference, checkpoint, **environment) == all_equal()
+    assert load(consumer, "parallel", reference, checkpoint, **environment) == all_equal()
 
 
 @pytest.mark.parametrize("loader", ["plain", "parallel", "auto"])
-def test_files_off_3fs(module_mount: Mount, checkpoint: List[str], scratch: Path, loader: str, tmp_path: Path) -> None:
+def test_files_off_3fs(
+    consumer: Forked, module_mount: Mount, checkpoint: List[str], scratch: Path, loader: str, tmp_path: Path
+) -> None:
     """fastsafetensors' own tests do this, with mount_point="/tmp"."""
     reference = module_mount.backing / "model"
     files = [str(path) for path in reference.iterdir()]
     environment = {"FST3FS_REQUIRE": "", "FASTSAFETENSORS_CONFIG": config(scratch, True, mount_point="/tmp")}
-    options = ['mount_point="/tmp"'] if loader == "plain" else []
-    assert load(loader, reference, files, *options, **environment) == all_equal()
+    options = {"mount_point": "/tmp"} if loader == "plain" else {}
+    assert load(consumer, loader, reference, files, options=options, **environment) == all_equal()
 
 
 # ------------------------------------------------------------------ several ranks
@@ -158,26 +177,23 @@ def test_files_off_3fs(module_mount: Mount, checkpoint: List[str], scratch: Path
     ("loader", "pipeline"), [("plain", False), ("parallel", True), ("auto", False), ("auto", True)]
 )
 def test_ranks(
-    module_mount: Mount, checkpoint: List[str], scratch: Path, ranks: int, loader: str, pipeline: bool
+    consumer: Forked, module_mount: Mount, checkpoint: List[str], scratch: Path, ranks: int, loader: str, pipeline: bool
 ) -> None:
     reference = module_mount.backing / "model"
-    options = [f"mount_point={json.dumps(str(module_mount.path))}"] if loader == "plain" else []
-    common = {
-        "WORLD_SIZE": str(ranks),
-        "MEETING": str(scratch / "meeting"),
-        "FASTSAFETENSORS_CONFIG": config(scratch, pipeline),
-    }
-    processes = [start(loader, reference, checkpoint, *options, RANK=str(rank), **common) for rank in range(ranks)]
-    outcomes = [finish(process) for process in processes]
+    options = {"mount_point": str(module_mount.path)} if loader == "plain" else {}
+    settings, several = config(scratch, pipeline), {"ranks": ranks, "meeting": scratch / "meeting"}
+    start(consumer, loader, reference, checkpoint, options=options, **several, FASTSAFETENSORS_CONFIG=settings)
     # One by one gloo sends no tensors of six of the types.
-    assert outcomes == [all_equal(TENSORS - 6 if loader == "plain" else TENSORS)] * ranks
+    assert finish(consumer) == [all_equal(TENSORS - 6 if loader == "plain" else TENSORS)] * ranks
 
 
 # ------------------------------------------------------------------ errors
 
 
 @pytest.mark.parametrize("pipeline", [False, True])
-def test_a_truncated_shard(module_mount: Mount, checkpoint: List[str], scratch: Path, pipeline: bool) -> None:
+def test_a_truncated_shard(
+    consumer: Forked, module_mount: Mount, checkpoint: List[str], scratch: Path, pipeline: bool
+) -> None:
     whole = (module_mount.backing / "model" / os.path.basename(checkpoint[1])).read_bytes()
     name = f"truncated-{pipeline}.safetensors"
     path = module_mount.write(name, whole[:-1000])
@@ -186,33 +202,43 @@ def test_a_truncated_shard(module_mount: Mount, checkpoint: List[str], scratch: 
         (module_mount.backing / "model" / os.path.basename(checkpoint[0])).read_bytes()
     )
     settings = config(scratch, pipeline)
-    error, threads = load("auto", scratch, [checkpoint[0], path], FASTSAFETENSORS_CONFIG=settings)
+    error, left = load(consumer, "auto", scratch, [checkpoint[0], path], FASTSAFETENSORS_CONFIG=settings)
     assert re.match(r"\w*(Error|Exception): .", error), error
-    assert threads == "threads left: none"
+    assert left == []
 
 
 @pytest.mark.parametrize("pipeline", [False, True])
 def test_a_daemon_that_answers_with_errors(
-    serve: Callable[..., Mount], module_mount: Mount, checkpoint: List[str], scratch: Path, pipeline: bool
+    consumer: Forked,
+    serve: Callable[..., Mount],
+    module_mount: Mount,
+    checkpoint: List[str],
+    scratch: Path,
+    pipeline: bool,
 ) -> None:
     mount, files = served_again(serve, scratch, module_mount, checkpoint, "--fail-every", "3")
     environment = {"FASTSAFETENSORS_CONFIG": config(scratch, pipeline, mount_point=str(mount.path))}
-    error, threads = load("auto", module_mount.backing / "model", files, **environment)
+    error, left = load(consumer, "auto", module_mount.backing / "model", files, **environment)
     assert error.startswith("OSError: [Errno 121]"), error
     assert ".safetensors" in error
-    assert threads == "threads left: none"
+    assert left == []
 
 
 @pytest.mark.parametrize("pipeline", [False, True])
 def test_a_daemon_that_dies(
-    serve: Callable[..., Mount], module_mount: Mount, checkpoint: List[str], scratch: Path, pipeline: bool
+    consumer: Forked,
+    serve: Callable[..., Mount],
+    module_mount: Mount,
+    checkpoint: List[str],
+    scratch: Path,
+    pipeline: bool,
 ) -> None:
     """Its requests never come back: the loader's thread gives up, and its caller gets the error."""
     mount, files = served_again(serve, scratch, module_mount, checkpoint, "--hang-every", "1")
     environment = {"FASTSAFETENSORS_CONFIG": config(scratch, pipeline), "FST3FS_TIMEOUT": "30"}
-    process = start("auto", module_mount.backing / "model", files, **environment)
+    start(consumer, "auto", module_mount.backing / "model", files, **environment)
     assert eventually(lambda: mount.stats()["in_flight"]["now"] > 0, 60)
     mount.kill()
-    error, threads = finish(process)
+    ((error, left),) = finish(consumer)
     assert re.match(r"(OSError|TimeoutError|ConnectionError|ConnectionAbortedError): \[Errno", error), error
-    assert threads == "threads left: none"
+    assert left == []

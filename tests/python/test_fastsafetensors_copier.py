@@ -8,22 +8,22 @@ what a version does not have is left out.
 import json
 import os
 import re
-import subprocess
-import sys
 import time
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Any, Callable, Dict, List
+from typing import Any, Callable, Dict, List, NamedTuple
 
 import pytest
+from forked import Forked
 from support import MIB, Mount
 from test_fastsafetensors import (
     MISSING,
     SHARDS,
     TENSORS,
+    Outcome,
     all_equal,
     checkpoint,
-    finish,
+    results,
     served_again,
     start,
 )
@@ -54,19 +54,29 @@ def sendable(loader: str, ranks: int) -> None:
 CHUNK = 300_000
 
 
-class Loaded:
-    """What one process printed."""
+class Loaded(NamedTuple):
+    """What one rank's load came back with, as consumer_cases.py says."""
 
-    def __init__(self, process: Any) -> None:
-        output, errors = process.communicate(timeout=120)
-        assert process.returncode == 0, errors
-        peak, before, *self.last = output.splitlines()[-4:]
-        self.peak, self.held = (int(number) for number in re.findall(r"\d+", peak))
-        self.before = int(before.split()[0])
+    peak: int
+    held: int
+    before: int
+    end: str
+    left: List[str]
+
+    @property
+    def outcome(self) -> Outcome:
+        return Outcome(self.end, self.left)
 
 
-def load(loader: str, reference: Path, files: List[str], *options: str, **environment: str) -> Loaded:
-    return Loaded(start(loader, reference, files, *options, COPIER="ours", **environment))
+def load_ranks(consumer: Forked, *arguments: Any, **kwargs: Any) -> List[Loaded]:
+    start(consumer, *arguments, copier=True, **kwargs)
+    return [Loaded(**result) for result in results(consumer)]
+
+
+def load(consumer: Forked, *arguments: Any, **kwargs: Any) -> Loaded:
+    """By one rank."""
+    (loaded,) = load_ranks(consumer, *arguments, **kwargs)
+    return loaded
 
 
 def config(folder: Path, section: Dict[str, Any], **parallel: Any) -> str:
@@ -96,18 +106,20 @@ def tensor_bytes(reference: Path, wanted: str = "") -> int:
     ("loader", "pipeline"), [("plain", False), ("parallel", True), ("auto", False), ("auto", True), ("swapped", True)]
 )
 def test_every_loader(
-    module_mount: Mount, checkpoint: List[str], scratch: Path, loader: str, pipeline: bool, ranks: int
+    consumer: Forked, module_mount: Mount, checkpoint: List[str], scratch: Path, loader: str, pipeline: bool, ranks: int
 ) -> None:
     sendable(loader, ranks)
     reference, before = module_mount.backing / "model", module_mount.stats()["bytes"]
-    options = [f"mount_point={json.dumps(str(module_mount.path))}"] if loader == "plain" else []
-    common = {"COPIER": "ours", "FASTSAFETENSORS_CONFIG": config(scratch, {}, use_pipeline=pipeline)}
-    if ranks > 1:
-        common.update(WORLD_SIZE=str(ranks), MEETING=str(scratch / "meeting"))
-    processes = [start(loader, reference, checkpoint, *options, RANK=str(rank), **common) for rank in range(ranks)]
-    outcomes = [finish(process) for process in processes]
+    options = {"mount_point": str(module_mount.path)} if loader == "plain" else {}
+    settings = config(scratch, {}, use_pipeline=pipeline)
+    several = {"ranks": ranks, "meeting": scratch / "meeting"} if ranks > 1 else {}
+    found = load_ranks(
+        consumer, loader, reference, checkpoint, options=options, **several, FASTSAFETENSORS_CONFIG=settings
+    )
     # One by one gloo sends no tensors of six of the types.
-    assert outcomes == [all_equal(TENSORS - 6 if loader == "plain" and ranks > 1 else TENSORS)] * ranks
+    assert [loaded.outcome for loaded in found] == [
+        all_equal(TENSORS - 6 if loader == "plain" and ranks > 1 else TENSORS)
+    ] * ranks
     read = module_mount.stats()["bytes"] - before
     wanted = tensor_bytes(reference)
     # Of its last shards a rank may want nothing that the other can be sent.
@@ -118,12 +130,12 @@ def test_every_loader(
 
 
 @pytest.mark.parametrize("only", [r"\.(bfloat16|int64)$", r"^[2-4]\.", r"\.scalar$", "nothing"])
-def test_a_filter_saves_reads(module_mount: Mount, checkpoint: List[str], only: str) -> None:
+def test_a_filter_saves_reads(consumer: Forked, module_mount: Mount, checkpoint: List[str], only: str) -> None:
     reference, before = module_mount.backing / "model", module_mount.stats()["bytes"]
-    loaded = load("parallel", reference, checkpoint, f"only={json.dumps(only)}")
+    loaded = load(consumer, "parallel", reference, checkpoint, only=only)
     wanted = tensor_bytes(reference, only)
     count = {r"^[2-4]\.": 3 * TENSORS, "nothing": 0, r"\.scalar$": SHARDS}.get(only, 2 * SHARDS)
-    assert loaded.last == [f"{count} equal", "threads left: none"]
+    assert loaded.outcome == (f"{count} equal", [])
     assert wanted <= module_mount.stats()["bytes"] - before <= 1.02 * wanted
 
 
@@ -134,105 +146,111 @@ def test_a_filter_saves_reads(module_mount: Mount, checkpoint: List[str], only: 
 @pytest.mark.parametrize("ranks", [1, 2])
 @pytest.mark.parametrize(("pipeline", "buffers"), [(False, 1), (True, 2)])
 def test_max_batch_bytes(
-    module_mount: Mount, checkpoint: List[str], scratch: Path, pipeline: bool, buffers: int, ranks: int
+    consumer: Forked,
+    module_mount: Mount,
+    checkpoint: List[str],
+    scratch: Path,
+    pipeline: bool,
+    buffers: int,
+    ranks: int,
 ) -> None:
     sendable("auto", ranks)
     reference, before = module_mount.backing / "model", module_mount.stats()["bytes"]
     settings = config(scratch, {}, use_pipeline=pipeline, max_batch_bytes=CHUNK)
-    common = {"COPIER": "ours", "FASTSAFETENSORS_CONFIG": settings}
-    if ranks > 1:
-        common.update(WORLD_SIZE=str(ranks), MEETING=str(scratch / "meeting"))
-    processes = [start("auto", reference, checkpoint, RANK=str(rank), **common) for rank in range(ranks)]
-    for loaded in [Loaded(process) for process in processes]:
-        assert loaded.last == all_equal()
+    several = {"ranks": ranks, "meeting": scratch / "meeting"} if ranks > 1 else {}
+    for loaded in load_ranks(consumer, "auto", reference, checkpoint, **several, FASTSAFETENSORS_CONFIG=settings):
+        assert loaded.outcome == all_equal()
         assert loaded.peak <= buffers * CHUNK
         assert loaded.peak > 0 or not has("allocation")
     assert module_mount.stats()["bytes"] - before <= 1.02 * tensor_bytes(reference)
 
 
 @CHUNKS
-@pytest.mark.parametrize("option", ["use_chunk_budget_as_allocation_size=true", 'only="float"'])
-def test_chunks_with_other_options(module_mount: Mount, checkpoint: List[str], option: str) -> None:
+@pytest.mark.parametrize(
+    ("option", "only"), [({"use_chunk_budget_as_allocation_size": True}, ""), ({}, "float")], ids=["size", "only"]
+)
+def test_chunks_with_other_options(
+    consumer: Forked, module_mount: Mount, checkpoint: List[str], option: Dict[str, bool], only: str
+) -> None:
     reference, before = module_mount.backing / "model", module_mount.stats()["bytes"]
-    loaded = load("parallel", reference, checkpoint, f"max_batch_bytes={CHUNK}", option)
-    wanted = "float" if option.startswith("only") else ""
-    assert loaded.last == all_equal(6 if wanted else TENSORS)
+    loaded = load(consumer, "parallel", reference, checkpoint, options={"max_batch_bytes": CHUNK, **option}, only=only)
+    assert loaded.outcome == all_equal(6 if only else TENSORS)
     assert loaded.peak <= 2 * CHUNK
-    assert module_mount.stats()["bytes"] - before <= 1.02 * tensor_bytes(reference, wanted)
+    assert module_mount.stats()["bytes"] - before <= 1.02 * tensor_bytes(reference, only)
 
 
 @CHUNKS
 @pytest.mark.parametrize("resident", [True, False])
-def test_vllms_call_with_a_budget(module_mount: Mount, checkpoint: List[str], resident: bool) -> None:
+def test_vllms_call_with_a_budget(consumer: Forked, module_mount: Mount, checkpoint: List[str], resident: bool) -> None:
     """What vLLM makes of a ParallelLoader, with the keyword that it is to get."""
     reference = module_mount.backing / "model"
     budget = 1_000_000 + resident * tensor_bytes(reference)
-    options = [f"device_memory_budget={budget}", f"accumulate_resident={json.dumps(resident)}"]
-    loaded = load("swapped", reference, checkpoint, *options)
-    assert loaded.last == all_equal()
+    options = {"device_memory_budget": budget, "accumulate_resident": resident}
+    loaded = load(consumer, "swapped", reference, checkpoint, options=options)
+    assert loaded.outcome == all_equal()
     assert (loaded.held if resident else loaded.peak) <= budget
 
 
 @CHUNKS
-def test_a_budget_that_is_too_small(module_mount: Mount, checkpoint: List[str]) -> None:
+def test_a_budget_that_is_too_small(consumer: Forked, module_mount: Mount, checkpoint: List[str]) -> None:
     reference = module_mount.backing / "model"
-    error, left = load("swapped", reference, checkpoint, "device_memory_budget=1000000").last
+    error, left = load(consumer, "swapped", reference, checkpoint, options={"device_memory_budget": 1_000_000}).outcome
     assert error.startswith("BudgetInfeasibleError: "), error
-    assert left == "threads left: none"
+    assert left == []
 
 
 # ------------------------------------------------------------------ tensors as they come
 
 
 def hanging(serve: Callable[..., Mount], scratch: Path, first: Mount, checkpoint: List[str]) -> List[str]:
-    """The checkpoint where, in requests of 64 KiB, one of the first shard never comes back."""
-    return served_again(serve, scratch, first, checkpoint, "--hang-every", "20")[1]
+    """Its first shard alone, whose requests are not mixed with another's: of 64 KiB, one of them never comes back."""
+    return served_again(serve, scratch, first, checkpoint[:1], "--hang-every", "20")[1]
 
 
 @READINESS
 def test_tensors_come_while_their_shard_is_read(
-    serve: Callable[..., Mount], module_mount: Mount, checkpoint: List[str], scratch: Path
+    consumer: Forked, serve: Callable[..., Mount], module_mount: Mount, checkpoint: List[str], scratch: Path
 ) -> None:
     """Those before the request that never comes back are given out; those after it say what is wrong, in time."""
     files = hanging(serve, scratch, module_mount, checkpoint)
     section = {"buffer_size": MIB, "timeout": 3}
     began = time.monotonic()
     settings = config(scratch, section, use_pipeline=True)
-    loaded = load("auto", module_mount.backing / "model", files, FASTSAFETENSORS_CONFIG=settings)
+    loaded = load(consumer, "auto", module_mount.backing / "model", files, FASTSAFETENSORS_CONFIG=settings)
     assert 0 < loaded.before < TENSORS
-    assert re.match(r"TimeoutError: \[Errno 110\].*\.safetensors", loaded.last[0]), loaded.last
-    assert loaded.last[1] == "threads left: none"
+    assert re.match(r"TimeoutError: \[Errno 110\].*\.safetensors", loaded.end), loaded.outcome
+    assert loaded.left == []
     assert time.monotonic() - began < 60, "it was not the section's time-out"
 
 
 @READINESS
 def test_without_overlap_a_shard_comes_whole_or_not_at_all(
-    serve: Callable[..., Mount], module_mount: Mount, checkpoint: List[str], scratch: Path
+    consumer: Forked, serve: Callable[..., Mount], module_mount: Mount, checkpoint: List[str], scratch: Path
 ) -> None:
     files = hanging(serve, scratch, module_mount, checkpoint)
-    options = [f"buffer_size={MIB}", "timeout=3", "overlap_io=false"]
-    loaded = load("parallel", module_mount.backing / "model", files, *options)
+    options = {"buffer_size": MIB, "timeout": 3, "overlap_io": False}
+    loaded = load(consumer, "parallel", module_mount.backing / "model", files, options=options)
     assert loaded.before == 0
-    assert loaded.last[0].startswith("TimeoutError: "), loaded.last
+    assert loaded.end.startswith("TimeoutError: "), loaded.outcome
 
 
 @pytest.mark.parametrize("leave", [1, TENSORS + 1])
-def test_left_early(module_mount: Mount, checkpoint: List[str], scratch: Path, leave: int) -> None:
+def test_left_early(consumer: Forked, module_mount: Mount, checkpoint: List[str], scratch: Path, leave: int) -> None:
     """What nobody waits for any more is given up, and the reader with it."""
     settings = config(scratch, {}, use_pipeline=True)
     reference = module_mount.backing / "model"
-    loaded = load("auto", reference, checkpoint, f"leave={leave}", FASTSAFETENSORS_CONFIG=settings)
-    assert loaded.last == [f"{leave} equal", "threads left: none"]
+    loaded = load(consumer, "auto", reference, checkpoint, leave=leave, FASTSAFETENSORS_CONFIG=settings)
+    assert loaded.outcome == (f"{leave} equal", [])
 
 
 # ------------------------------------------------------------------ settings
 
 
-def test_settings_of_the_section(module_mount: Mount, checkpoint: List[str], scratch: Path) -> None:
+def test_settings_of_the_section(consumer: Forked, module_mount: Mount, checkpoint: List[str], scratch: Path) -> None:
     section = {"entries": 8, "io_depth": 4, "buffer_size": 2 * MIB, "timeout": 20, "usrbio": "builtin"}
     settings = config(scratch, {**section, "require": "usrbio"}, use_pipeline=True)
     environment = {"FST3FS_REQUIRE": "", "FST3FS_TIMEOUT": "nonsense", "FASTSAFETENSORS_CONFIG": settings}
-    assert load("auto", module_mount.backing / "model", checkpoint, **environment).last == all_equal()
+    assert load(consumer, "auto", module_mount.backing / "model", checkpoint, **environment).outcome == all_equal()
 
 
 @pytest.mark.parametrize(
@@ -246,21 +264,17 @@ def test_settings_of_the_section(module_mount: Mount, checkpoint: List[str], scr
     ],
 )
 def test_settings_that_cannot_be(
-    module_mount: Mount, checkpoint: List[str], scratch: Path, section: Dict[str, Any], error: str
+    consumer: Forked, module_mount: Mount, checkpoint: List[str], scratch: Path, section: Dict[str, Any], error: str
 ) -> None:
     settings = config(scratch, section)
     environment = {"FST3FS_REQUIRE": "", "FASTSAFETENSORS_CONFIG": settings}
-    loaded = load("auto", module_mount.backing / "model", checkpoint, **environment)
-    assert re.match(error, loaded.last[0]), loaded.last
+    loaded = load(consumer, "auto", module_mount.backing / "model", checkpoint, **environment)
+    assert re.match(error, loaded.end), loaded.outcome
 
 
-def test_a_backend_that_cannot_read_in_the_background() -> None:
-    line = "from fastsafetensor_3fs_reader.fastsafetensors import register; register()"
-    environment = {**os.environ, "FASTSAFETENSORS_BACKEND": "mock"}
-    done = subprocess.run(
-        [sys.executable, "-I", "-c", line], env=environment, capture_output=True, text=True, check=False
-    )
-    assert "RuntimeError: this copier needs backend 'c', and 'mock' is the active one" in done.stderr
+def test_a_backend_that_cannot_read_in_the_background(consumer: Forked) -> None:
+    answer = consumer.run("register", environment={"FASTSAFETENSORS_BACKEND": "mock"})
+    assert answer.error.startswith("RuntimeError: this copier needs backend 'c', and 'mock' is the active one")
 
 
 # ------------------------------------------------------------------ errors
@@ -268,40 +282,25 @@ def test_a_backend_that_cannot_read_in_the_background() -> None:
 
 @pytest.mark.parametrize("pipeline", [False, True])
 def test_a_daemon_that_answers_with_errors(
-    serve: Callable[..., Mount], module_mount: Mount, checkpoint: List[str], scratch: Path, pipeline: bool
+    consumer: Forked,
+    serve: Callable[..., Mount],
+    module_mount: Mount,
+    checkpoint: List[str],
+    scratch: Path,
+    pipeline: bool,
 ) -> None:
     _, files = served_again(serve, scratch, module_mount, checkpoint, "--fail-every", "3")
     settings = config(scratch, {}, use_pipeline=pipeline)
-    error, left = load("auto", module_mount.backing / "model", files, FASTSAFETENSORS_CONFIG=settings).last
+    error, left = load(consumer, "auto", module_mount.backing / "model", files, FASTSAFETENSORS_CONFIG=settings).outcome
     assert re.match(r"OSError: \[Errno 121\].*\.safetensors", error), error
-    assert left == "threads left: none"
-
-
-TRUNCATE = """
-import os, sys
-from fastsafetensors.threefs_loader import ThreeFSLoader
-from fastsafetensor_3fs_reader.fastsafetensors import register
-register()
-loader = ThreeFSLoader(None, mount_point=sys.argv[1])
-loader.add_filenames({0: [sys.argv[2]]})
-os.truncate(sys.argv[3], os.path.getsize(sys.argv[3]) - 200_000)
-try:
-    buffers = loader.copy_files_to_device()
-except OSError as e:
-    print(e)
-"""
+    assert left == []
 
 
 def test_a_shard_that_was_cut_after_its_header_was_read(
-    serve: Callable[..., Mount], module_mount: Mount, checkpoint: List[str]
+    consumer: Forked, serve: Callable[..., Mount], module_mount: Mount, checkpoint: List[str]
 ) -> None:
     mount = serve("--attr-timeout-s", "0")
     name = os.path.basename(checkpoint[0])
     path = mount.write(name, (module_mount.backing / "model" / name).read_bytes())
-    done = subprocess.run(
-        [sys.executable, "-I", "-c", TRUNCATE, str(mount.path), path, str(mount.backing / name)],
-        capture_output=True,
-        text=True,
-        check=True,
-    )
-    assert re.match(rf"\[Errno 5\] .*the file ends within tensor data.*{name}", done.stdout), done.stdout
+    answer = consumer.run("truncate", mount=str(mount.path), path=path, behind=str(mount.backing / name))
+    assert re.match(rf"OSError: \[Errno 5\] .*the file ends within tensor data.*{name}", answer.error), answer.log

@@ -1,11 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
-"""One rank of several that load a checkpoint together: ranks_load.py RANK RANKS STORE DIRECTORY HOW. Prints JSON."""
+"""A case for ``Forked`` (forked.py): one rank of several that load a checkpoint together."""
 
 import hashlib
-import json
 import os
 import signal
-import sys
 import time
 from datetime import timedelta
 from typing import Any, Dict
@@ -16,6 +14,7 @@ import torch.distributed as dist
 from fastsafetensor_3fs_reader.torch import safe_open
 
 TIMEOUT_S = 8
+HANG_TIMEOUT_S = 3  # which is waited for
 
 
 def misbehave(how: str) -> None:
@@ -25,7 +24,7 @@ def misbehave(how: str) -> None:
     if how == "kill":
         os.kill(os.getpid(), 9)
     if how == "hang":
-        time.sleep(3 * TIMEOUT_S)
+        time.sleep(3 * HANG_TIMEOUT_S)
     if how == "slow":
         time.sleep(TIMEOUT_S / 2)
     if how == "signal":  # while it waits for the slow one
@@ -58,12 +57,13 @@ def take(f: Any, how: str) -> Dict[str, str]:
     return got
 
 
-def main(rank: int, ranks: int, store: str, directory: str, how: str) -> Dict[str, Any]:
+def load(rank: int, ranks: int, store: str, directory: str, backing: str, how: str) -> Dict[str, Any]:
     torch.set_num_threads(1)
     dist.init_process_group(
         "gloo", init_method=f"file://{store}", rank=rank, world_size=ranks, timeout=timedelta(seconds=60)
     )
-    kwargs: Dict[str, Any] = {"require": "usrbio", "buffer_size": 4 << 20, "window": 2 << 20, "timeout": TIMEOUT_S}
+    kwargs: Dict[str, Any] = {"require": "usrbio", "buffer_size": 4 << 20, "window": 2 << 20}
+    kwargs["timeout"] = HANG_TIMEOUT_S if how == "hang" else TIMEOUT_S
     if how == "filter":
         kwargs["tensor_filter"] = f"t{rank}.*"
     last = rank == ranks - 1
@@ -75,7 +75,7 @@ def main(rank: int, ranks: int, store: str, directory: str, how: str) -> Dict[st
     try:
         with safe_open(directory, process_group=dist.group.WORLD, **kwargs) as f:
             if how == "truncate" and last:
-                os.truncate(os.path.join(os.environ["BACKING"], "m.safetensors"), 9 << 20)
+                os.truncate(os.path.join(backing, "m.safetensors"), 9 << 20)
             try:
                 got = take(f, how if last or how in ("slow", "again") else "well")
             finally:
@@ -85,8 +85,5 @@ def main(rank: int, ranks: int, store: str, directory: str, how: str) -> Dict[st
     return {"got": got, "error": error, "info": info, "seconds": time.monotonic() - start}
 
 
-if __name__ == "__main__":
-    arguments = sys.argv[1:]
-    print(json.dumps(main(int(arguments[0]), int(arguments[1]), *arguments[2:])))
-    sys.stdout.flush()
-    os._exit(0)  # gloo's own end would wait for ranks that are gone
+CASES = {"load": load}
+END = os._exit  # gloo's own end would wait for ranks that are gone

@@ -1,29 +1,23 @@
 # SPDX-License-Identifier: Apache-2.0
-"""One rank that loads a checkpoint with fastsafetensors, in a process of its own, and compares every tensor.
+"""Cases for ``Forked`` (forked.py): fastsafetensors as it is published, which loads checkpoints and compares them.
 
-fastsafetensors_load.py LOADER REFERENCE FILE... [key=value ...], with RANK, WORLD_SIZE and MEETING in the environment
-for several ranks, and COPIER=ours for the copier of this package. ``only`` is a pattern of the names that are wanted,
-``leave`` a number of tensors after which the iterator is closed.
-
-Prints the most bytes of buffers there were, alone and with the tensors given out, how many tensors were equal before an
-error, how many were equal or the error that came, and what is left of the loader.
+Of this package, and of what fastsafetensors imports of it, nothing is imported here: it looks at the environment.
 """
 
 import contextlib
-import json
 import os
 import re
 import sys
 import threading
 from importlib.util import find_spec
-from typing import Any, Callable, Dict, Iterator, List, Tuple
+from typing import Any, Callable, Dict, Iterator, List, Optional, Tuple
 
 import fastsafetensors
 import fastsafetensors.parallel_loader
 import torch
 from fastsafetensors import AutoLoader
 from fastsafetensors.threefs_loader import ParallelThreeFSLoader, ThreeFSLoader
-from safetensors.torch import load_file
+from safetensors.torch import load_file, save_file
 
 #: What gloo cannot send as it is. The parallel loaders send bytes.
 UNSENT = (torch.int16, torch.uint16, torch.uint32, torch.uint64, torch.float8_e4m3fn, torch.float8_e5m2)
@@ -92,15 +86,8 @@ def same(a: torch.Tensor, b: torch.Tensor) -> bool:
     return torch.equal(a.contiguous().reshape(-1).view(torch.uint8), b.contiguous().reshape(-1).view(torch.uint8))
 
 
-def meet() -> Any:
-    if "WORLD_SIZE" not in os.environ:
-        return None
-    torch.distributed.init_process_group(
-        "gloo",
-        init_method="file://" + os.environ["MEETING"],
-        rank=int(os.environ["RANK"]),
-        world_size=int(os.environ["WORLD_SIZE"]),
-    )
+def meet(rank: int, ranks: int, meeting: str) -> Any:
+    torch.distributed.init_process_group("gloo", init_method=f"file://{meeting}", rank=rank, world_size=ranks)
     return torch.distributed.group.WORLD
 
 
@@ -119,22 +106,44 @@ def shared_memory() -> List[str]:
         return sorted({line.split(None, 5)[5].strip() for line in maps if "/dev/shm/hf3fs-iov" in line})
 
 
-def main(loader: str, reference: str, *rest: str) -> None:
-    torch.set_num_threads(1)
-    files = [argument for argument in rest if "=" not in argument]
-    options = {key: json.loads(value) for key, _, value in (a.partition("=") for a in rest if "=" in a)}
-    wanted, leave = re.compile(options.pop("only", "")), options.pop("leave", None)
-    if wanted.pattern:
-        options["tensor_filter"] = lambda name: bool(wanted.search(name))
-    if os.environ.get("COPIER") == "ours":
-        from fastsafetensor_3fs_reader.fastsafetensors import register  # noqa: PLC0415 (other tests are without it)
+def ours() -> None:
+    """The copier of this package, from now on."""
+    from fastsafetensor_3fs_reader.fastsafetensors import register  # noqa: PLC0415
 
-        register()
+    register()
+
+
+def load(
+    rank: int,
+    ranks: int,
+    loader: str,
+    reference: str,
+    files: List[str],
+    options: Dict[str, Any],
+    copier: bool,
+    meeting: Optional[str],
+    only: str,
+    leave: Optional[int],
+) -> Dict[str, Any]:
+    """Every tensor as it is in the folder ``reference``. With this package's ``copier``; ranks find each other in the
+    file ``meeting``; ``only`` is a pattern of the names that are wanted, ``leave`` a number of tensors after which the
+    iterator is closed.
+
+    Gives the most bytes of buffers there were, alone and with the tensors given out; how many tensors were equal before
+    an error; how many were equal, or the error that came; and what is left of the loader.
+    """
+    torch.set_num_threads(1)
+    wanted = re.compile(only)
+    if only:
+        options["tensor_filter"] = lambda name: bool(wanted.search(name))
+    if copier:
+        ours()
     expected = {}
     for file in files:
         tensors = load_file(os.path.join(reference, os.path.basename(file)))
         expected.update({name: tensor for name, tensor in tensors.items() if wanted.search(name)})
-    group, equal, before, buffers = meet(), 0, threading.enumerate(), buffer_bytes()
+    group = meet(rank, ranks, meeting) if meeting else None
+    equal, before, buffers = 0, threading.enumerate(), buffer_bytes()
     peak = held = given = 0
     if loader == "plain" and group is not None:
         expected = {name: tensor for name, tensor in expected.items() if tensor.dtype not in UNSENT}
@@ -150,14 +159,55 @@ def main(loader: str, reference: str, *rest: str) -> None:
         end = f"{equal} equal"
     except Exception as e:
         end = f"{type(e).__name__}: {e}"
-    print(f"at most {peak} bytes, {held} with tensors", f"{equal} equal before", end, sep="\n")
     # The progress bar has a watcher, for good.
     left = [t.name for t in threading.enumerate() if t not in before and type(t).__name__ != "TMonitor"]
-    left += shared_memory() if os.environ.get("COPIER") == "ours" else []
-    print(f"threads left: {', '.join(left) or 'none'}")
+    left += shared_memory() if copier else []
     if group is not None:
         torch.distributed.destroy_process_group()
+    return {"peak": peak, "held": held, "before": equal, "end": end, "left": left}
 
 
-if __name__ == "__main__":
-    main(*sys.argv[1:])
+def write(rank: int, ranks: int, folder: str, shards: int, size: int) -> None:
+    """A checkpoint of all types."""
+    torch.manual_seed(1)
+    whole = ["bool", "uint8", "int8", "int16", "int32", "int64", "uint16", "uint32", "uint64"]
+    floating = ["float16", "bfloat16", "float32", "float64", "float8_e4m3fn", "float8_e5m2"]
+    for shard in range(shards):
+        tensors = {}
+        for name in whole + floating:
+            dtype = getattr(torch, name)
+            raw = torch.randint(0, 2 if name == "bool" else 256, (64 * (size + shard),), dtype=torch.uint8)
+            tensors[f"{shard}.{name}"] = raw.view(dtype).reshape(8, -1).contiguous()
+        tensors[f"{shard}.scalar"] = torch.tensor(float(shard))
+        tensors[f"{shard}.odd"] = torch.arange(7, dtype=torch.int8)
+        save_file(tensors, f"{folder}/model-{shard:05}-of-{shards:05}.safetensors")
+
+
+def rewrite(rank: int, ranks: int, path: str, to: str) -> None:
+    """As the safetensors package lays it out."""
+    save_file(load_file(path), to)
+
+
+def sample(rank: int, ranks: int, folder: str, job: List[Any]) -> List[Any]:
+    """What a process of the benchmark does, whose modules are in ``folder``."""
+    sys.path.insert(0, folder)
+    from loaders import Job, load  # noqa: PLC0415
+
+    return list(load(Job(*job)))
+
+
+def register(rank: int, ranks: int) -> None:
+    ours()
+
+
+def truncate(rank: int, ranks: int, mount: str, path: str, behind: str) -> None:
+    """The file loses its end once its header has been read."""
+    ours()
+    loader = ThreeFSLoader(None, mount_point=mount)
+    loader.add_filenames({0: [path]})
+    os.truncate(behind, os.path.getsize(behind) - 200_000)
+    loader.copy_files_to_device()
+
+
+CASES = {case.__name__: case for case in (load, write, rewrite, sample, register, truncate)}
+END = sys.exit  # a whole end: it goes well, too
