@@ -26,7 +26,7 @@ pytestmark = [
 READ = """
 import hashlib, platform, sys
 from fastsafetensor_3fs_reader import ThreeFSFileReader, get_backend
-with ThreeFSFileReader(sys.argv[1], require="usrbio", buffer_size=1 << 20) as reader:
+with ThreeFSFileReader(sys.argv[1], require="usrbio", entries=4, buffer_size=1 << 20) as reader:
     memory = reader.alloc(int(sys.argv[3]))
     assert reader.read_chunked(sys.argv[2], memory.address, 0, len(memory)) == len(memory)
     info = reader.info()
@@ -89,7 +89,7 @@ def test_a_daemon_on_arm_and_a_reader_of_this_machine(
     mount = serve()
     data = random_bytes(3 * MIB + 5)
     path = mount.write("model", data)
-    with ThreeFSFileReader(str(mount.path), require="usrbio", buffer_size=MIB) as reader:
+    with ThreeFSFileReader(str(mount.path), require="usrbio", entries=4, buffer_size=MIB) as reader:
         memory = reader.alloc(len(data))
         assert reader.read_chunked(path, memory.address, 0, len(data)) == len(data)
         assert bytes(memory) == data
