@@ -19,8 +19,8 @@
 #define NAME_FORMAT "sem.usrbiod-%llu-%d-%llu"
 #define PATH_PREFIX_LEN (sizeof(SHM_DIR "/sem.") - 1)
 
-/* In clock ticks since boot, 0 = no such process: with the pid it names a process for good. Of its first thread, because
- * qemu-user makes up what a process sees of its own. */
+/* In clock ticks since boot, 0 = no such process: with the pid it names a process for good. Of its first thread,
+ * because qemu-user makes up what a process sees of its own. */
 static unsigned long long start_time(int pid)
 {
 	unsigned long long ticks = 0;
