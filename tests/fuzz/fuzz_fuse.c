@@ -129,8 +129,7 @@ static char *take_name(struct fuzz_input *in)
 /* What lies in /dev/shm while somebody registers it. */
 static void make_object(const char *path, unsigned kind)
 {
-	/* More than there is memory for; but qemu needs some of its own for each page that is mapped, 20 GiB for 1 TiB.
-	 */
+	/* More than there is memory for; but qemu takes some of its own for each page: 20 GiB for 1 TiB. */
 	const off_t huge = (off_t)1 << (emulated() ? 33 : 40);
 	const off_t sizes[] = {4096, USRBIO_RING_FIXED + 5 * USRBIO_SLOT_BYTES, 0, 100, huge, 3 << 20};
 	int fd;
