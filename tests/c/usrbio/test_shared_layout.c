@@ -20,7 +20,7 @@
 
 #include "wire.h"
 
-enum { ROUNDS = 50000, SLOTS = 7, SPINS = 1000, PEER_S = 60 };
+enum { ROUNDS = 20000, SLOTS = 7, SPINS = 1000, PEER_S = 60 };
 
 static size_t sem_offset(size_t slots)
 {
