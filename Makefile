@@ -156,14 +156,18 @@ inject: $(VENV)/.package build/build.ninja ## every allocation and system call f
 ARM_TESTS := $(addprefix tests/python/test_,$(addsuffix .py,errors faults files headers threads)) \
 	--deselect tests/python/test_errors.py::test_no_permission
 ARM_PYTHON := hack/emulate build-sysroot-aarch64/usr/bin/python3
+# Those that skip something under qemu-user, and those of what the kernel's futex has a part in.
+ARM_KERNEL_TESTS := populate populator sharedsem usrbio-mount usrbio-dropin usrbio-served-client usrbio-served-dropin \
+	usrbio-shared-layout test_cuda_unloaded io-sdk-lib usrbiod-serve usrbiod-lies usrbiod-life fuzz-mountinfo fuzz-fuse
 
 .PHONY: arm
-arm: $(VENV)/.package build-aarch64/build.ninja build-site-aarch64/.ready ## C tests, and Python tests over mounts, for Arm under qemu-user; daemon and client of different architectures too
+arm: $(VENV)/.package build-aarch64/build.ninja build-site-aarch64/.ready build-machine-aarch64/.ready ## C tests, and Python tests over mounts, for Arm under qemu-user; daemon and client of different architectures too
 	$(QUIET) 'C tests for Arm' $(MESON) test -C build-aarch64 --print-errorlogs --timeout-multiplier 4
 	$(QUIET) 'C tests for Arm, pages of 64 KiB' env QEMU_PAGESIZE=65536 \
 		$(MESON) test -C build-aarch64 --print-errorlogs --timeout-multiplier 4
 	$(QUIET) 'clients for Arm, a daemon for this machine' env PEER_USRBIOD=$(CURDIR)/$(VENV)/bin/usrbiod \
 		$(MESON) test -C build-aarch64 --print-errorlogs --timeout-multiplier 4 --suite usrbiod --suite usrbio
+	$(QUIET) 'C tests on a kernel for Arm' hack/machine build-aarch64 build-machine-aarch64 $(ARM_KERNEL_TESTS)
 	@$(PY) -m pytest -q tests/python/test_arm.py
 	@for pages in 4096 65536; do \
 		QEMU_PAGESIZE=$$pages PYTHONPATH=build-site-aarch64 USRBIOD=$(CURDIR)/$(VENV)/bin/usrbiod \
@@ -271,6 +275,13 @@ build-sysroot-aarch64/.ready: hack/sysroot hack/need
 	@hack/need arm
 	$(QUIET) 'unpacking packages for Arm' hack/sysroot arm64 $(@D) \
 		libc6-dev libfuse3-dev libcmocka-dev libstdc++6 python3
+	@touch $@
+
+# A kernel for Arm, and what it runs C tests with.
+build-machine-aarch64/.ready: hack/sysroot hack/need
+	@hack/need arm
+	$(QUIET) 'unpacking a kernel for Arm' hack/sysroot arm64 $(@D) \
+		linux-image-arm64 busybox-static fuse3 libfuse3-3 libcmocka0
 	@touch $@
 
 build-aarch64/build.ninja: | $(VENV)/.ready build-sysroot-aarch64/.ready
