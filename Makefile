@@ -153,7 +153,8 @@ inject: $(VENV)/.package build/build.ninja ## every allocation and system call f
 
 # On Arm, as engines run on Grace: tests that start no second program of that architecture, which the kernel does not know how
 # to run. With pages of 4 KiB, and of 64 KiB as many kernels for Grace have them.
-ARM_TESTS := $(addprefix tests/python/test_,$(addsuffix .py,errors faults files headers threads)) \
+ARM_TESTS := $(addprefix tests/python/test_,$(addsuffix .py,bytes errors faults files headers hung memory \
+	mounts threads)) \
 	--deselect tests/python/test_errors.py::test_no_permission
 ARM_PYTHON := hack/emulate build-sysroot-aarch64/usr/bin/python3
 # Those that skip something under qemu-user, and those of what the kernel's futex has a part in.
