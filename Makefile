@@ -152,21 +152,28 @@ inject: $(VENV)/.package build/build.ninja ## every allocation and system call f
 	@INJECT=all $(PY) -m pytest -q tests/python/test_inject.py
 
 # On Arm, as engines run on Grace: tests that start no second program of that architecture, which the kernel does not know how
-# to run. With no reader of the machine's own beside them: qemu makes up when a process was started, so that one takes an
-# emulated process for a dead one, and sweeps its objects in /dev/shm.
-ARM_TESTS := $(addprefix tests/python/test_,$(addsuffix .py,errors faults files headers threads)) \
+# to run. With pages of 4 KiB, and of 64 KiB as many kernels for Grace have them.
+ARM_TESTS := $(addprefix tests/python/test_,$(addsuffix .py,bytes errors faults files headers hung memory \
+	mounts threads)) \
 	--deselect tests/python/test_errors.py::test_no_permission
-# Fuzzing and injection look at what is the same on both; qemu forks and counts calls in ways of its own.
 ARM_PYTHON := hack/emulate build-sysroot-aarch64/usr/bin/python3
+# Those that skip something under qemu-user, and those of what the kernel's futex has a part in.
+ARM_KERNEL_TESTS := populate populator sharedsem usrbio-mount usrbio-dropin usrbio-served-client usrbio-served-dropin \
+	usrbio-shared-layout test_cuda_unloaded io-sdk-lib usrbiod-serve usrbiod-lies usrbiod-life fuzz-mountinfo fuzz-fuse
 
 .PHONY: arm
-arm: $(VENV)/.package build-aarch64/build.ninja build-site-aarch64/.ready ## C tests, and Python tests over mounts, for Arm under qemu-user; daemon and client of different architectures too
-	$(QUIET) 'C tests for Arm' $(MESON) test -C build-aarch64 --print-errorlogs --timeout-multiplier 4 --no-suite fuzz --no-suite inject
+arm: $(VENV)/.package build-aarch64/build.ninja build-site-aarch64/.ready build-machine-aarch64/.ready ## C tests, and Python tests over mounts, for Arm under qemu-user; daemon and client of different architectures too
+	$(QUIET) 'C tests for Arm' $(MESON) test -C build-aarch64 --print-errorlogs --timeout-multiplier 4
+	$(QUIET) 'C tests for Arm, pages of 64 KiB' env QEMU_PAGESIZE=65536 \
+		$(MESON) test -C build-aarch64 --print-errorlogs --timeout-multiplier 4
 	$(QUIET) 'clients for Arm, a daemon for this machine' env PEER_USRBIOD=$(CURDIR)/$(VENV)/bin/usrbiod \
 		$(MESON) test -C build-aarch64 --print-errorlogs --timeout-multiplier 4 --suite usrbiod --suite usrbio
+	$(QUIET) 'C tests on a kernel for Arm' hack/machine build-aarch64 build-machine-aarch64 $(ARM_KERNEL_TESTS)
 	@$(PY) -m pytest -q tests/python/test_arm.py
-	@PYTHONPATH=build-site-aarch64 USRBIOD=$(CURDIR)/$(VENV)/bin/usrbiod \
-		$(ARM_PYTHON) -m pytest -q -p no:cacheprovider --timeout 600 $(ARM_TESTS)
+	@for pages in 4096 65536; do \
+		QEMU_PAGESIZE=$$pages PYTHONPATH=build-site-aarch64 USRBIOD=$(CURDIR)/$(VENV)/bin/usrbiod \
+			$(ARM_PYTHON) -m pytest -q -p no:cacheprovider --timeout 600 $(ARM_TESTS) || exit 1; \
+	done
 
 .PHONY: wheel
 wheel: $(VENV)/.ready build-dist-aarch64/.ready ## sdist and audited wheels for every Python and most Linuxes, x86_64 and Arm, into dist/
@@ -269,6 +276,13 @@ build-sysroot-aarch64/.ready: hack/sysroot hack/need
 	@hack/need arm
 	$(QUIET) 'unpacking packages for Arm' hack/sysroot arm64 $(@D) \
 		libc6-dev libfuse3-dev libcmocka-dev libstdc++6 python3
+	@touch $@
+
+# A kernel for Arm, and what it runs C tests with.
+build-machine-aarch64/.ready: hack/sysroot hack/need
+	@hack/need arm
+	$(QUIET) 'unpacking a kernel for Arm' hack/sysroot arm64 $(@D) \
+		linux-image-arm64 busybox-static fuse3 libfuse3-3 libcmocka0
 	@touch $@
 
 build-aarch64/build.ninja: | $(VENV)/.ready build-sysroot-aarch64/.ready

@@ -20,23 +20,55 @@ struct fst3fs_pool {
 	char name[16];
 };
 
+struct beginning {
+	void *(*fn)(void *);
+	void *arg;
+	char name[16];
+};
+
+static void *begin(void *arg)
+{
+	struct beginning b = *(struct beginning *)arg;
+
+	free(arg);
+	pthread_setname_np(pthread_self(), b.name);
+	return b.fn(b.arg);
+}
+
+/* The thread may have ended, and nothing be left of it, as soon as it is made: it names itself, and is not detached
+ * afterwards, since glibc's pthread_detach looks at a thread once more when that may be gone. */
+static int create_detached(struct beginning *b)
+{
+	pthread_attr_t attr;
+	pthread_t thread;
+	int rc = pthread_attr_init(&attr);
+
+	if (rc)
+		return -rc;
+	pthread_attr_setdetachstate(&attr, PTHREAD_CREATE_DETACHED);
+	rc = pthread_create(&thread, &attr, begin, b);
+	pthread_attr_destroy(&attr);
+	return -rc;
+}
+
 int fst3fs_thread_detach(const char *name, void *(*fn)(void *), void *arg)
 {
+	struct beginning *b = malloc(sizeof(*b));
 	sigset_t all, before;
-	pthread_t thread;
 	int rc;
 
+	if (!b)
+		return -ENOMEM;
+	*b = (struct beginning){.fn = fn, .arg = arg};
+	snprintf(b->name, sizeof(b->name), "%s", name);
 	sigfillset(&all);
 	/* The new thread inherits the mask, so there is no moment in which it could take a signal. */
 	pthread_sigmask(SIG_SETMASK, &all, &before);
-	rc = pthread_create(&thread, NULL, fn, arg);
-	if (rc == 0) {
-		/* Detached last: a detached thread that has ended has nothing left that could be named. */
-		pthread_setname_np(thread, name);
-		pthread_detach(thread);
-	}
+	rc = create_detached(b);
 	pthread_sigmask(SIG_SETMASK, &before, NULL);
-	return -rc;
+	if (rc < 0)
+		free(b);
+	return rc;
 }
 
 static void pool_free(struct fst3fs_pool *pool)

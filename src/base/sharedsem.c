@@ -21,6 +21,11 @@ struct layout {
 #define WAITER (1ull << 32) /* added by each that may sleep */
 
 _Static_assert(sizeof(sem_t) == 32, "glibc's sem_t where pointers have 64 bits");
+_Static_assert(sizeof(struct layout) <= sizeof(sem_t) && _Alignof(struct layout) == _Alignof(sem_t),
+	       "lies in its place");
+_Static_assert(offsetof(struct layout, shared) == 8, "glibc's");
+_Static_assert(__atomic_always_lock_free(sizeof(uint64_t), 0) && __atomic_always_lock_free(sizeof(int), 0),
+	       "a lock would be one process's own");
 _Static_assert(__BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__, "the posts come first");
 
 static uint64_t *word_of(sem_t *sem)

@@ -13,16 +13,17 @@
 
 enum { PID_BITS = 22, START_BITS = 36, NS_BITS = 24, RANDOM_BITS = 40, VERSION = 8 };
 
-/* Start time of a process in ticks; 0 when it cannot be told. */
+/* Start time of a process in ticks; 0 when it cannot be told. That of its first thread, which is the same: qemu-user
+ * shows a process another time of its own than everybody else sees, but leaves the threads alone. */
 static uint64_t start_time(pid_t pid)
 {
-	char path[32], text[1024];
+	char path[48], text[1024];
 	unsigned long long ticks = 0;
 	const char *p;
 	ssize_t n;
 	int fd;
 
-	snprintf(path, sizeof(path), "/proc/%d/stat", (int)pid);
+	snprintf(path, sizeof(path), "/proc/%d/task/%d/stat", (int)pid, (int)pid);
 	fd = open(path, O_RDONLY | O_CLOEXEC);
 	if (fd < 0)
 		return 0;

@@ -19,6 +19,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "emulated.h"
 #include "fuzz.h"
 #include "kernel.h"
 #include "wire.h"
@@ -128,7 +129,9 @@ static char *take_name(struct fuzz_input *in)
 /* What lies in /dev/shm while somebody registers it. */
 static void make_object(const char *path, unsigned kind)
 {
-	static const off_t sizes[] = {4096, USRBIO_RING_FIXED + 5 * USRBIO_SLOT_BYTES, 0, 100, (off_t)1 << 40, 3 << 20};
+	/* More than there is memory for; but qemu takes some of its own for each page: 20 GiB for 1 TiB. */
+	const off_t huge = (off_t)1 << (emulated() ? 33 : 40);
+	const off_t sizes[] = {4096, USRBIO_RING_FIXED + 5 * USRBIO_SLOT_BYTES, 0, 100, huge, 3 << 20};
 	int fd;
 
 	if (kind == 7) {

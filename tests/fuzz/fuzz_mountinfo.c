@@ -9,6 +9,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "emulated.h"
 #include "fuzz.h"
 #include "mount.h"
 #include "usrbio.h"
@@ -75,7 +76,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	setenv("HF3FS_USRBIO_DONT_CHECKFS_FOR_MP", "yes", 1);
 	search_here(path);
 	unsetenv("HF3FS_USRBIO_DONT_CHECKFS_FOR_MP");
-	HOLDS(usrbio_fd_is_3fs(-1) == -EBADF);
+	/* An ioctl, and qemu says of each that it does not know that the file does not know it. */
+	HOLDS(usrbio_fd_is_3fs(-1) == (emulated() ? 0 : -EBADF));
 	free(path);
 	return 0;
 }

@@ -3,11 +3,13 @@
 
 import hashlib
 import os
+import struct
 import subprocess
 import sys
 import sysconfig
+import zipfile
 from pathlib import Path
-from typing import Callable
+from typing import Callable, List
 
 import pytest
 from support import MIB, ROOT, Mount, random_bytes
@@ -26,7 +28,7 @@ pytestmark = [
 READ = """
 import hashlib, platform, sys
 from fastsafetensor_3fs_reader import ThreeFSFileReader, get_backend
-with ThreeFSFileReader(sys.argv[1], require="usrbio", buffer_size=1 << 20) as reader:
+with ThreeFSFileReader(sys.argv[1], require="usrbio", entries=4, buffer_size=1 << 20) as reader:
     memory = reader.alloc(int(sys.argv[3]))
     assert reader.read_chunked(sys.argv[2], memory.address, 0, len(memory)) == len(memory)
     info = reader.info()
@@ -34,34 +36,45 @@ print(platform.machine(), get_backend(), info["transport"], info["bytes_direct"]
 """
 
 
-def test_the_wheel_is_for_most_linuxes(tmp_path: Path) -> None:
+PT_LOAD = 1
+LARGEST_PAGE = 64 << 10  # of kernels for Arm
+
+
+@pytest.fixture(scope="module")
+def repaired(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The wheel as `make wheel` lays it into dist/."""
     (wheel,) = (ROOT / "build-dist-aarch64").glob("*.whl")
     assert "-cp39-abi3-linux_aarch64" in wheel.name
-    scripts = Path(sysconfig.get_path("scripts"))
-    subprocess.run(
-        [
-            sys.executable,
-            "-I",
-            "-m",
-            "auditwheel",
-            "repair",
-            "--exclude",
-            "libfuse3.so.*",
-            "-w",
-            str(tmp_path),
-            str(wheel),
-        ],
-        check=True,
-        env={**os.environ, "PATH": os.pathsep.join((str(scripts), os.environ["PATH"]))},
-        capture_output=True,
-    )
-    (repaired,) = tmp_path.iterdir()
+    out = tmp_path_factory.mktemp("wheel")
+    command = [sys.executable, "-I", "-m", "auditwheel", "repair", "--exclude", "libfuse3.so.*", "-w", out, wheel]
+    path = os.pathsep.join((sysconfig.get_path("scripts"), os.environ["PATH"]))
+    subprocess.run(command, check=True, env={**os.environ, "PATH": path}, capture_output=True)
+    (repaired,) = out.iterdir()
+    return repaired
+
+
+def test_the_wheel_is_for_most_linuxes(repaired: Path) -> None:
     assert "-cp39-abi3-manylinux_2_" in repaired.name
     assert repaired.name.endswith("_aarch64.whl")
-    audited = subprocess.run(
-        [scripts / "abi3audit", "--strict", str(repaired)], check=False, capture_output=True, text=True
-    )
+    abi3audit = Path(sysconfig.get_path("scripts")) / "abi3audit"
+    audited = subprocess.run([abi3audit, "--strict", repaired], check=False, capture_output=True, text=True)
     assert audited.returncode == 0, audited.stderr
+
+
+def alignments(elf: bytes) -> List[int]:
+    """Of what the kernel and the loader map from a file."""
+    (at,) = struct.unpack_from("<Q", elf, 32)
+    size, count = struct.unpack_from("<HH", elf, 54)
+    segments = [struct.unpack_from("<II6Q", elf, at + i * size) for i in range(count)]
+    return [segment[-1] for segment in segments if segment[0] == PT_LOAD]
+
+
+def test_it_loads_where_pages_are_large(repaired: Path) -> None:
+    with zipfile.ZipFile(repaired) as wheel:
+        files = {name: wheel.read(name) for name in wheel.namelist()}
+    programs = {name: alignments(data) for name, data in files.items() if data.startswith(b"\x7fELF")}
+    assert len(programs) == 3, "the module, the drop-in and usrbiod"
+    assert {name: found for name, found in programs.items() if not found or min(found) < LARGEST_PAGE} == {}
 
 
 def test_a_reader_on_arm_and_a_daemon_of_this_machine(mount: Mount) -> None:
@@ -89,7 +102,7 @@ def test_a_daemon_on_arm_and_a_reader_of_this_machine(
     mount = serve()
     data = random_bytes(3 * MIB + 5)
     path = mount.write("model", data)
-    with ThreeFSFileReader(str(mount.path), require="usrbio", buffer_size=MIB) as reader:
+    with ThreeFSFileReader(str(mount.path), require="usrbio", entries=4, buffer_size=MIB) as reader:
         memory = reader.alloc(len(data))
         assert reader.read_chunked(path, memory.address, 0, len(data)) == len(data)
         assert bytes(memory) == data

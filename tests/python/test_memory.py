@@ -3,6 +3,7 @@
 
 import gc
 import hashlib
+import mmap
 import sys
 import weakref
 from typing import Callable
@@ -93,9 +94,9 @@ def test_bad_sizes(mount: Mount, open_reader: Callable, size: int) -> None:
 def test_beyond_its_end(mount: Mount, open_reader: Callable) -> None:
     path = mount.write("m", random_bytes(10_000))
     reader = open_reader(mount)
-    memory = reader.alloc(4096)
+    memory = reader.alloc(mmap.PAGESIZE)
     with pytest.raises(ValueError, match="border"):
-        reader.read_chunked(path, memory.address + 1, 0, 4096)
+        reader.read_chunked(path, memory.address + 1, 0, mmap.PAGESIZE)
 
 
 def test_it_is_made_by_alloc_alone(mount: Mount, open_reader: Callable) -> None:

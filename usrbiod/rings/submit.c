@@ -19,14 +19,15 @@
 #define NAME_FORMAT "sem.usrbiod-%llu-%d-%llu"
 #define PATH_PREFIX_LEN (sizeof(SHM_DIR "/sem.") - 1)
 
-/* In clock ticks since boot, 0 = no such process: with the pid it names a process for good. */
+/* In clock ticks since boot, 0 = no such process: with the pid it names a process for good. Of its first thread,
+ * because qemu-user makes up what a process sees of its own. */
 static unsigned long long start_time(int pid)
 {
 	unsigned long long ticks = 0;
-	char path[40], line[1024], *p;
+	char path[48], line[1024], *p;
 	FILE *f;
 
-	snprintf(path, sizeof(path), "/proc/%d/stat", pid);
+	snprintf(path, sizeof(path), "/proc/%d/task/%d/stat", pid, pid);
 	f = fopen(path, "re");
 	if (!f)
 		return 0;

@@ -79,7 +79,14 @@ _Static_assert(sizeof(struct usrbio_sqe) == 16, "sqe");
 _Static_assert(offsetof(struct usrbio_sqe, index) == 0, "sqe.index");
 _Static_assert(offsetof(struct usrbio_sqe, userdata) == 8, "sqe.userdata");
 _Static_assert(sizeof(sem_t) == 32 && _Alignof(sem_t) == 8, "glibc's 64-bit sem_t is part of the protocol");
-_Static_assert(__atomic_always_lock_free(sizeof(int32_t), 0), "a lock would be one process's own");
+_Static_assert(__atomic_always_lock_free(sizeof(int32_t), 0) && __atomic_always_lock_free(sizeof(uint64_t), 0),
+	       "a lock would be one process's own");
+_Static_assert(_Alignof(struct usrbio_ring_header) == 4 && _Alignof(struct usrbio_arg) == 8 &&
+		       _Alignof(struct usrbio_cqe) == 8 && _Alignof(struct usrbio_sqe) == 8,
+	       "what is atomic must not lie across two words");
+_Static_assert(sizeof(struct usrbio_ring_header) % 8 == 0 && sizeof(struct usrbio_arg) % 8 == 0 &&
+		       sizeof(struct usrbio_cqe) % 8 == 0,
+	       "each part is aligned behind any number of slots");
 
 enum {
 	USRBIO_SLOT_BYTES = sizeof(struct usrbio_arg) + sizeof(struct usrbio_cqe) + sizeof(struct usrbio_sqe),

@@ -14,7 +14,7 @@ static void *end_at_once(void *arg)
 }
 
 /* Run without glibc's cache of stacks: what is left of a thread that has ended is gone then. */
-static void a_thread_may_end_before_it_is_named(void **state)
+static void a_thread_may_end_before_its_maker_goes_on(void **state)
 {
 	(void)state;
 	for (int i = 0; i < 1000; i++)
@@ -23,7 +23,7 @@ static void a_thread_may_end_before_it_is_named(void **state)
 
 int main(void)
 {
-	const struct CMUnitTest tests[] = {cmocka_unit_test(a_thread_may_end_before_it_is_named)};
+	const struct CMUnitTest tests[] = {cmocka_unit_test(a_thread_may_end_before_its_maker_goes_on)};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -169,7 +169,7 @@ static void huge_pages_without_a_change_to_the_mapping(void **state)
 
 static void shared_memory_is_filled_in_parallel(void **state)
 {
-	const size_t size = 37 * MIB + 5 * 4096;
+	const size_t size = 37 * MIB + 5 * page;
 	int fd = memfd_create("fill", MFD_CLOEXEC);
 	void *base;
 	size_t huge;

@@ -326,6 +326,7 @@ static void explains_a_private_dev_shm(void **state)
 
 static void refuses_bad_sizes(void **state)
 {
+	const size_t page = (size_t)sysconf(_SC_PAGESIZE);
 	struct usrbio_client *c;
 	struct usrbio_iov *iov = NULL;
 	struct usrbio_ior *ior = NULL;
@@ -337,8 +338,8 @@ static void refuses_bad_sizes(void **state)
 	c = open_client(&s);
 	assert_int_equal(usrbio_iov_create(c, 0, 0, -1, &iov, NULL), -EINVAL);
 	assert_int_equal(usrbio_iov_create(c, SIZE_MAX, 0, -1, &iov, NULL), -EINVAL);
-	assert_int_equal(usrbio_iov_create(c, 4096, 4097, -1, &iov, NULL), -EINVAL);
-	assert_int_equal(usrbio_iov_create(c, 4096, 0, 100000, &iov, NULL), -EINVAL);
+	assert_int_equal(usrbio_iov_create(c, page, page + 1, -1, &iov, NULL), -EINVAL);
+	assert_int_equal(usrbio_iov_create(c, page, 0, 100000, &iov, NULL), -EINVAL);
 	assert_int_equal(usrbio_ior_create(c, 0, 0, &ior, NULL), -EINVAL);
 	assert_int_equal(usrbio_ior_create(c, INT32_MAX, 0, &ior, NULL), -EINVAL);
 	/* More than any machine's /dev/shm; nothing is taken of it. */

@@ -121,6 +121,33 @@ static void this_process_knows_itself(void **state)
 	assert_false(usrbio_owner_is_dead(&self, &self));
 }
 
+static void a_child_that_lives_is_not_dead(void **state)
+{
+	struct usrbio_owner self = usrbio_owner_self(), child;
+	int told[2], end[2];
+	char byte;
+	pid_t pid;
+
+	(void)state;
+	assert_int_equal(pipe(told) + pipe(end), 0);
+	pid = fork();
+	if (pid == 0) {
+		close(end[1]);
+		child = usrbio_owner_self();
+		_exit(write(told[1], &child, sizeof(child)) != sizeof(child) || read(end[0], &byte, 1) != 0);
+	}
+	assert_int_equal(read(told[0], &child, sizeof(child)), sizeof(child));
+	assert_int_equal(child.pid, pid);
+	assert_true(child.start > 0);
+	assert_false(usrbio_owner_is_dead(&child, &self));
+	for (int i = 0; i < 2; i++) {
+		close(told[i]);
+		close(end[i]);
+	}
+	assert_int_equal(waitpid(pid, NULL, 0), pid);
+	assert_true(usrbio_owner_is_dead(&child, &self));
+}
+
 static void an_unknown_start_time_leaves_the_pid_to_decide(void **state)
 {
 	struct usrbio_owner self = usrbio_owner_self(), other = self;
@@ -185,6 +212,7 @@ int main(void)
 		cmocka_unit_test(two_ids_of_an_owner_differ),
 		cmocka_unit_test(other_versions_have_no_owner),
 		cmocka_unit_test(this_process_knows_itself),
+		cmocka_unit_test(a_child_that_lives_is_not_dead),
 		cmocka_unit_test(an_unknown_start_time_leaves_the_pid_to_decide),
 		cmocka_unit_test(nobody_is_not_dead),
 		cmocka_unit_test(the_sweep_takes_what_dead_owners_left_and_nothing_else),
