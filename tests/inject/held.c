@@ -64,20 +64,34 @@ void held_map(long bytes)
 	pthread_mutex_unlock(&lock);
 }
 
+static long read_under_lock(const long *number)
+{
+	long value;
+
+	pthread_mutex_lock(&lock);
+	value = *number;
+	pthread_mutex_unlock(&lock);
+	return value;
+}
+
 long held_count(void)
 {
-	return count;
+	return read_under_lock(&count);
 }
 
 long held_mapped(void)
 {
-	return mapped;
+	return read_under_lock(&mapped);
 }
 
 void *held_site(long i)
 {
-	for (size_t at = 0; at < PLACES; at++)
+	void *site = NULL;
+
+	pthread_mutex_lock(&lock);
+	for (size_t at = 0; at < PLACES && !site; at++)
 		if (places[at].site && i-- == 0)
-			return places[at].site;
-	return NULL;
+			site = places[at].site;
+	pthread_mutex_unlock(&lock);
+	return site;
 }

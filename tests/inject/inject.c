@@ -3,6 +3,7 @@
 
 #include <dlfcn.h>
 #include <errno.h>
+#include <pthread.h>
 #include <stdatomic.h>
 #include <stdbool.h>
 #include <stdint.h>
@@ -56,11 +57,15 @@ struct call {
 	void *site;
 };
 
-static atomic_long counted, counted_there, victim;
+static atomic_long counted_there, victim;
 static _Atomic(size_t) victims_place;
 static atomic_bool armed, second_code;
-static struct call calls[CALLS];
 static _Atomic(const struct hook *) failed;
+
+/* Calls since the last inject_arm, and the first of them; one that is counted is also written down. */
+static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
+static long counted;
+static struct call calls[CALLS];
 
 static long watched(enum hook_id id, void *site, arguments args);
 
@@ -126,16 +131,38 @@ static long fail(const struct hook *hook, arguments args)
 	return hook->how == NULL_ERRNO || hook->how == ZERO_ERRNO ? 0 : -1;
 }
 
+static void count(enum hook_id id, void *site)
+{
+	pthread_mutex_lock(&lock);
+	if (counted < CALLS)
+		calls[counted] = (struct call){.id = id, .site = site};
+	counted++;
+	pthread_mutex_unlock(&lock);
+}
+
+static long count_so_far(void)
+{
+	long n;
+
+	pthread_mutex_lock(&lock);
+	n = counted;
+	pthread_mutex_unlock(&lock);
+	return n;
+}
+
+static void count_anew(void)
+{
+	pthread_mutex_lock(&lock);
+	counted = 0;
+	pthread_mutex_unlock(&lock);
+}
+
 /* Is it this call's turn? */
 static bool is_victim(enum hook_id id, void *site)
 {
-	long nth;
-
 	if (!atomic_load(&armed) || hooks[id].how == NEVER)
 		return false;
-	nth = atomic_fetch_add(&counted, 1);
-	if (nth < CALLS)
-		calls[nth] = (struct call){.id = id, .site = site};
+	count(id, site);
 	return (size_t)(uintptr_t)site == atomic_load(&victims_place) &&
 	       atomic_fetch_add(&counted_there, 1) + 1 == atomic_load(&victim);
 }
@@ -250,7 +277,7 @@ void inject_arm(size_t place, long nth, int second)
 	atomic_store(&victims_place, place);
 	atomic_store(&counted_there, 0);
 	atomic_store(&second_code, second != 0);
-	atomic_store(&counted, 0);
+	count_anew();
 	atomic_store(&failed, NULL);
 	atomic_store(&victim, nth);
 	atomic_store(&armed, true);
@@ -259,7 +286,7 @@ void inject_arm(size_t place, long nth, int second)
 long inject_disarm(void)
 {
 	atomic_store(&armed, false);
-	return atomic_load(&counted);
+	return count_so_far();
 }
 
 const char *inject_failed(int *code)
@@ -280,10 +307,15 @@ int inject_has_second(const char *function)
 
 const char *inject_call(long nth, size_t *place)
 {
-	if (nth < 1 || nth > CALLS || nth > atomic_load(&counted))
+	struct call c;
+
+	if (nth < 1 || nth > CALLS || nth > count_so_far())
 		return NULL;
-	*place = (size_t)(uintptr_t)calls[nth - 1].site;
-	return hooks[calls[nth - 1].id].name;
+	pthread_mutex_lock(&lock);
+	c = calls[nth - 1];
+	pthread_mutex_unlock(&lock);
+	*place = (size_t)(uintptr_t)c.site;
+	return hooks[c.id].name;
 }
 
 const char *inject_where(size_t place, size_t *address)

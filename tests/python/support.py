@@ -163,7 +163,7 @@ class Mount:
     def stop(self) -> None:
         """Ends it, and asserts that it ended well: with no complaint of a sanitizer, and nothing left behind."""
         Mount.live.remove(self)
-        killed = self.daemon.returncode is not None
+        killed = self.daemon.returncode == -signal.SIGKILL
         status = self.daemon.stop()
         output = self.daemon.output()
         self.daemon.discard()

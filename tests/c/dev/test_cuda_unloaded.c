@@ -11,7 +11,6 @@
 
 #include "cuda_driver.h"
 #include "dev.h"
-#include "emulated.h"
 #include "fork_beside.h"
 
 static void *fake;
@@ -45,9 +44,7 @@ static void look(void)
 static void a_child_can_look_for_it_too(void **state)
 {
 	(void)state;
-	if (emulated())
-		skip(); /* qemu forks with its own locks held */
-	assert_true(fork_beside(look));
+	assert_children_can(look);
 }
 
 static void a_device_cannot_be_opened_without_one(void **state)

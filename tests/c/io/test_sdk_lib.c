@@ -12,7 +12,6 @@
 
 #include <cmocka.h>
 
-#include "emulated.h"
 #include "fork_beside.h"
 #include "fst3fs.h"
 #include "sdk_lib.h"
@@ -80,9 +79,7 @@ static void load(void)
 static void a_child_can_load_one_too(void **state)
 {
 	(void)state;
-	if (emulated())
-		skip(); /* qemu forks with its own locks held */
-	assert_true(fork_beside(load));
+	assert_children_can(load);
 }
 
 static void a_reader_says_so(void **state)
