@@ -114,7 +114,7 @@ SANITIZED_MODULE := $(addprefix tests/python/test_,$(addsuffix .py,guards inject
 	populate.py::test_conformance_without)
 
 .PHONY: asan
-asan: $(VENV)-asan/.package build-asan/build.ninja ## C tests, and module and usrbiod under Python tests, with ASan and UBSan
+asan: $(VENV)-asan/.package $(VENV)/.tested build-asan/build.ninja ## C tests, and module and usrbiod under Python tests, with ASan and UBSan
 	$(QUIET) 'compiling with ASan and UBSan' $(MESON) compile -C build-asan
 	$(QUIET) 'C tests with ASan and UBSan' tests/sanitized build-asan/reports $(MESON) test -C build-asan --print-errorlogs
 	@$(MAKE) -j2 --output-sync=target asan-python asan-module
@@ -127,7 +127,7 @@ asan-python asan-module:
 		env $(ASAN_PRELOAD) $(VENV)-asan/bin/python -m pytest -q -p no:cacheprovider $(TESTS)
 
 .PHONY: tsan
-tsan: $(VENV)/.package build-tsan/build.ninja ## C tests, and usrbiod under Python tests, with TSan
+tsan: $(VENV)/.package $(VENV)/.tested build-tsan/build.ninja ## C tests, and usrbiod under Python tests, with TSan
 	$(QUIET) 'compiling with TSan' $(MESON) compile -C build-tsan
 	$(QUIET) 'C tests with TSan' tests/sanitized build-tsan/reports $(MESON) test -C build-tsan --print-errorlogs
 	@USRBIOD=$(CURDIR)/build-tsan/usrbiod/usrbiod tests/sanitized build-tsan/reports-python $(PY) -m pytest -q $(SANITIZED)
@@ -292,7 +292,7 @@ build-sysroot-aarch64/.ready: hack/sysroot hack/need
 
 # A kernel for Arm, and what it runs C tests with.
 build-machine-aarch64/.ready: hack/sysroot hack/need
-	@hack/need arm
+	@hack/need arm machine
 	$(QUIET) 'unpacking a kernel for Arm' hack/sysroot arm64 $(@D) \
 		linux-image-arm64 busybox-static fuse3 libfuse3-3 libcmocka0
 	@touch $@

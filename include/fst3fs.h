@@ -429,8 +429,9 @@ FST3FS_API int fst3fs_stream_open(struct fst3fs_reader *r, const struct fst3fs_c
 
 /**
  * Does the stream want an address now? Then @p tensor is the number of the tensor it is for. It wants one as long as
- * that keeps it within `ahead`, and whenever the next tensor cannot be completed without: neighbours share requests, of
- * which 64 MiB at most are planned together, so that it may exceed `ahead` by that and one tensor.
+ * that keeps it within what it looks ahead, 128 MiB at first and up to `ahead` as tensors were not taken in time, and
+ * whenever the next tensor cannot be completed without: neighbours share requests, of which 64 MiB at most are planned
+ * together, so that it may exceed that, and `ahead`, by as much and one tensor.
  */
 FST3FS_API bool fst3fs_stream_wants(struct fst3fs_stream *s, size_t *tensor);
 /**

@@ -9,7 +9,7 @@ import resource
 import statistics
 import subprocess
 import time
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Callable, Iterator, List, NamedTuple, Optional, Sequence, Tuple
 
@@ -101,8 +101,11 @@ def recently_used(nbytes: int) -> None:
     a page does. That belongs to the machine, not to who is measured.
     """
     with mmap.mmap(-1, nbytes, mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS) as memory:
-        memory.madvise(mmap.MADV_HUGEPAGE)
-        memory.madvise(_MADV_POPULATE_WRITE)
+        for advice in (mmap.MADV_HUGEPAGE, _MADV_POPULATE_WRITE):
+            with suppress(OSError):  # a kernel without huge pages, or before 5.14
+                memory.madvise(advice)
+        for at in range(0, nbytes, mmap.PAGESIZE):
+            memory[at] = 1
 
 
 # ------------------------------------------------------------------ reading

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Rows of targets.py about tensors: what comes out of safe_open, and what it asks of storage for that."""
 
+import os
 import statistics
 from contextlib import contextmanager
 from typing import Callable, Iterator, List
@@ -9,7 +10,7 @@ from checkpoints import FIRST_OF_EIGHT, LAYERS, Shards, deepseek_r1, in_shards, 
 from loaders import LOADERS, OURS, Delivery, Job, in_process, in_ranks
 from measure import MIB, Run, in_turn, make_reader, median_rate, spread, timed, window
 from rows import MB, Place, Plan, Row, Rows, served_place, sparse_files
-from serve import GIB, KIB, LINK, NO_LINK, Link, scratch, serve
+from serve import KIB, LINK, NO_LINK, Link, scratch, serve
 
 RowSet = Callable[[Plan], Rows]
 
@@ -111,9 +112,11 @@ def experts(plan: Plan) -> Rows:
 def _layout(plan: Plan, place: Place) -> Row:
     """Against the same files read whole, to nowhere: what the link gives."""
 
+    ranges = [(path, 0, 0, os.stat(path).st_size) for path in place.paths]
+
     def read_whole() -> Run:
         with make_reader(place.mount_point) as reader:
-            return timed(lambda: sum(reader.read_many([(path, 0, 0, GIB) for path in place.paths])))
+            return timed(lambda: sum(reader.read_many(ranges)))
 
     ours, whole = in_turn(plan.iterations, lambda: _loaded(job_of(place)).run, read_whole)
     name = f"DeepSeek-R1's layout, tensors() / files read whole, {place.link_rate / MB:.0f} MB/s"

@@ -13,8 +13,11 @@ _FIELD_OF_START = 22 - 3  # among those behind the command, which may hold anyth
 
 
 def _start_time() -> int:
-    """Of this process, in ticks since boot. Of its first thread: qemu-user makes up what a process sees of its own."""
-    with open(f"/proc/self/task/{os.getpid()}/stat", "rb") as file:
+    """Of this process, in ticks since boot. Of its first thread: qemu-user makes up what a process sees of its own.
+
+    /proc may be another pid namespace's, in which this process has another number.
+    """
+    with open(f"/proc/self/task/{os.readlink('/proc/self')}/stat", "rb") as file:
         return int(file.read().rpartition(b")")[2].split()[_FIELD_OF_START])
 
 

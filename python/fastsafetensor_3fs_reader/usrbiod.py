@@ -10,7 +10,7 @@ import sysconfig
 import tempfile
 import threading
 import time
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from typing import Any, Callable, Dict, Iterator, List, Optional
 
 START_TIMEOUT_S = 30.0
@@ -46,20 +46,23 @@ def _interrupts_later() -> Iterator[None]:
     An exception out of ``Popen`` leaves a process that nobody knows.
     """
     arrived: List[int] = []
-    handlers = {}
-    if threading.current_thread() is threading.main_thread():  # they are raised in no other
-        for number in (signal.SIGINT, signal.SIGTERM):
-            handler = signal.getsignal(number)
-            if callable(handler):
-                handlers[number] = handler
-                signal.signal(number, lambda number, _frame: arrived.append(number))
-    try:
+
+    def raise_them() -> None:
+        for number in arrived:
+            signal.raise_signal(number)
+
+    ours = threading.current_thread() is threading.main_thread()  # they are raised in no other
+    numbers = [n for n in (signal.SIGINT, signal.SIGTERM) if ours and callable(signal.getsignal(n))]
+    with ExitStack() as undo:  # which undoes the rest when a signal is raised in the midst of it
+        before = signal.pthread_sigmask(signal.SIG_BLOCK, numbers)
+        undo.callback(signal.pthread_sigmask, signal.SIG_SETMASK, before)
+        undo.callback(raise_them)
+        for number in numbers:
+            handler = signal.signal(number, lambda number, _frame: arrived.append(number))
+            undo.callback(signal.signal, number, handler)
+        undo.callback(signal.pthread_sigmask, signal.SIG_BLOCK, numbers)
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
         yield
-    finally:
-        for number, handler in handlers.items():
-            signal.signal(number, handler)
-        for caught in arrived:
-            signal.raise_signal(caught)
 
 
 class Usrbiod:

@@ -155,7 +155,9 @@ static PyObject *stream_wants(PyObject *object, PyObject *unused)
 	(void)unused;
 	if (enter(self) < 0)
 		return NULL;
+	py_call_begin();
 	wants = fst3fs_stream_wants(self->stream, &tensor);
+	py_call_end();
 	self->busy = false;
 	if (!wants)
 		Py_RETURN_NONE;
@@ -211,7 +213,9 @@ static PyObject *stream_info(PyObject *object, PyObject *unused)
 	(void)unused;
 	if (enter(self) < 0)
 		return NULL;
+	py_call_begin();
 	fst3fs_stream_get_info(self->stream, &info);
+	py_call_end();
 	self->busy = false;
 	return Py_BuildValue("{sK sK sK sK sK}", "bytes_wanted", (unsigned long long)info.wanted, "bytes_requested",
 			     (unsigned long long)info.requested, "bytes_taken", (unsigned long long)info.taken,

@@ -3,11 +3,12 @@
  * Ids that tell who made them, so that what a killed process left in /dev/shm can be told from what is in use.
  *
  * An id is a UUID of version 8 (the version for layouts of one's own). Its 122 free bits, the first byte's highest bit
- * first, are:
+ * first, are
  *
- *     pid                22 bits   as the owner itself sees it (PID_MAX_LIMIT is 2^22)
- *     start time         36 bits   of that process, in clock ticks since boot: field 22 of /proc/<pid>/stat; 0 =
- * unknown pid namespace      24 bits   the low bits of the inode of /proc/self/ns/pid random             40 bits
+ * - 22, the pid, as the owner itself sees it (PID_MAX_LIMIT is 2^22);
+ * - 36, the start time of that process in clock ticks since boot: field 22 of /proc/<pid>/stat, 0 = unknown;
+ * - 24, the pid namespace: the low bits of the inode of /proc/self/ns/pid;
+ * - 40, random.
  *
  * Bits 48-51 hold the version and bits 64-65 the variant (binary 10), as in every UUID, and are not counted above.
  */

@@ -182,6 +182,18 @@ def test_dev_shm_too_small(
         create_reader("python", mount_point=str(mount.path), buffer_size=size, require="usrbio")
 
 
+def test_a_name_where_proc_numbers_processes_otherwise() -> None:
+    """In a pid namespace of its own, without a /proc of its own."""
+    script = "from fastsafetensor_3fs_reader.owner import owner_name; print(owner_name())"
+    done = subprocess.run(
+        ["unshare", "--fork", "--pid", sys.executable, "-c", script], capture_output=True, text=True, check=False
+    )
+    if "unshare failed" in done.stderr:
+        pytest.skip(done.stderr)
+    assert done.returncode == 0, done.stderr
+    assert int(done.stdout[len("hf3fs-iov-") :].replace("-", ""), 16) >> 106 == 1
+
+
 def test_the_name_in_shared_memory_tells_its_owner() -> None:
     """As include/hf3fs_usrbio.h has it, so that the C client sweeps what a killed process leaves."""
     names = [owner_name(), owner_name()]

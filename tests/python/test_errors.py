@@ -3,6 +3,7 @@
 
 import errno
 import os
+import resource
 import textwrap
 from pathlib import Path
 from typing import Any, Callable, Dict, Iterator, Type
@@ -25,6 +26,24 @@ def assert_os_error(error: OSError, number: int, path: str) -> None:
     assert error.errno == number
     assert error.filename == path
     assert path in str(error)
+
+
+# ------------------------------------------------------------------ a daemon in want
+
+
+def test_a_daemon_without_descriptors_does_not_blame_the_client(mount: Mount, open_reader: Callable) -> None:
+    pid = mount.daemon.pid
+    before = resource.prlimit(pid, resource.RLIMIT_NOFILE)
+    highest = max(map(int, os.listdir(f"/proc/{pid}/fd")))
+    resource.prlimit(pid, resource.RLIMIT_NOFILE, (highest + 1, before[1]))
+    try:
+        with pytest.raises(OSError, match="the daemon has no room for another buffer or ring") as caught:
+            open_reader(mount)
+    finally:
+        resource.prlimit(pid, resource.RLIMIT_NOFILE, before)
+    assert caught.value.errno == errno.ENOMEM
+    assert "as many as one may" not in mount.daemon.output()
+    assert mount.daemon.stats()["violations_by_kind"]["bound"] == 0
 
 
 # ------------------------------------------------------------------ files that cannot be opened

@@ -6,7 +6,7 @@
 #include "fs.h"
 
 /* symlink(target, name). The reference in `out` is the caller's. 0; -EINVAL key or object; -EEXIST; -EACCES the object
- * is not the caller's; -ENFILE too many; another negative errno. */
+ * is not the caller's; -EMFILE, -ENFILE: more than one user, or all, may have; another negative errno. */
 int registration_add(struct fs *fs, const char *name, const char *target, const struct caller *caller,
 		     struct iov **out);
 

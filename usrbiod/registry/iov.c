@@ -55,6 +55,8 @@ static int map_object(struct iov *iov)
 		return -EINVAL;
 	/* O_NONBLOCK: a client may offer a FIFO. */
 	fd = open(iov->target, O_RDWR | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC);
+	if (fd < 0 && (errno == EMFILE || errno == ENFILE))
+		return -ENOMEM; /* the daemon's own want, and no bound of the client's */
 	if (fd < 0)
 		return errno == ELOOP || errno == ENXIO || errno == EISDIR ? -EINVAL : -errno;
 	rc = fstat(fd, &st) ? -errno : check_object(&st, &iov->key, &iov->owner);

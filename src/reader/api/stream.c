@@ -8,9 +8,9 @@
 #include "stream_i.h"
 
 #define AHEAD_DEFAULT (512ull << 20)
-/* How far ahead it goes at first, and how much further each time that was not enough. Two runs are, for who takes
- * tensors as they come: one is read while the other's get their addresses. More would be memory that has to be made. */
-#define AHEAD_STEP (2 * FST3FS_RUN_MAX)
+/* How far ahead it goes at first; twice as far each time that was not enough. Two runs are, for who takes tensors as
+ * they come: one is read while the other's get their addresses. More would be memory that has to be made. */
+#define AHEAD_FIRST (2 * FST3FS_RUN_MAX)
 
 void fst3fs_stream_options_init(struct fst3fs_stream_options *o)
 {
@@ -73,7 +73,7 @@ int fst3fs_stream_open(struct fst3fs_reader *r, const struct fst3fs_checkpoint *
 		return rc;
 	}
 	s->ahead = o ? o->ahead : AHEAD_DEFAULT;
-	s->allowed = s->ahead < AHEAD_STEP ? s->ahead : AHEAD_STEP;
+	s->allowed = s->ahead < AHEAD_FIRST ? s->ahead : AHEAD_FIRST;
 	s->widening = true;
 	*out = s;
 	return 0;
@@ -87,27 +87,37 @@ static bool can_complete_next(const struct fst3fs_stream *s)
 	return s->taken < s->given && s->runs_needed[s->taken] <= added;
 }
 
+static uint64_t under_way_with_next(const struct fst3fs_stream *s)
+{
+	return s->under_way + bytes_of(s, s->given);
+}
+
+static bool fits(const struct fst3fs_stream *s)
+{
+	return under_way_with_next(s) <= s->allowed;
+}
+
+/* Twice as far, and as far as the next tensor needs, within `ahead`. */
+static uint64_t further(const struct fst3fs_stream *s)
+{
+	uint64_t twice = s->allowed * 2, needed = under_way_with_next(s), most = twice > needed ? twice : needed;
+
+	return most < s->ahead ? most : s->ahead;
+}
+
 /* Goes further ahead when nothing was read for a while since this had been far enough. What is read waits for addresses
  * while they are being given, too: that does not count. */
 static void look_further(struct fst3fs_stream *s)
 {
 	uint64_t starved_ns = fst3fs_background_starved_ns(s->background);
+	bool starved = !s->widening && starved_ns > s->starved_ns;
 
-	if (!s->widening && starved_ns > s->starved_ns && s->allowed < s->ahead) {
-		s->allowed = s->ahead - s->allowed < AHEAD_STEP ? s->ahead : s->allowed + AHEAD_STEP;
-		s->widening = true;
-		return;
-	}
-	s->widening = false;
+	if (starved)
+		s->allowed = further(s);
+	s->widening = starved && fits(s);
 	s->starved_ns = starved_ns;
 }
 
-static bool fits(const struct fst3fs_stream *s)
-{
-	return s->under_way + bytes_of(s, s->given) <= s->allowed;
-}
-
-/* Modelled, with who gives, takes and leaves, in tests/models/stream.pml (WANTS_FOR_EVER, WANTS_UP_TO_BOUND). */
 bool fst3fs_stream_wants(struct fst3fs_stream *s, size_t *tensor)
 {
 	if (s->given == s->selection.count)

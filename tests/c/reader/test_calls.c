@@ -280,7 +280,7 @@ static void a_batch_that_is_cancelled_between_its_runs_reads_nothing(void **stat
 	while (!is_releasing(r))
 		usleep(1000);
 	assert_int_equal(pthread_create(&canceller, NULL, cancel_it, batch), 0);
-	usleep(10000);
+	usleep(200000); /* what it waits in cannot be seen from here */
 	atomic_store(&io_fault_config.hold, false);
 	join(&other);
 	assert_int_equal(other.result, KIB);

@@ -351,10 +351,9 @@ static void a_read_that_needs_the_whole_buffer_has_its_turn(void **state)
 		free((char *)paths[i]);
 }
 
-/* A file of 40 tensors of 16 MiB, all holes. */
-static const char *write_wide(void)
+/* A file of 40 tensors of `each` bytes, all holes. */
+static const char *write_wide(uint64_t each)
 {
-	const uint64_t each = 16 << 20;
 	char json[TENSORS * 100];
 	const char *path;
 	uint64_t length;
@@ -402,33 +401,40 @@ static size_t give_all(struct fst3fs_stream *s)
 	return given;
 }
 
+/* How many tensors are under way, first and after each time that the reading had to wait: two runs of 64 MiB, and twice
+ * as much each time, up to the 512 MiB of the default. Of the second kind two, because they share a run. */
+static const struct {
+	uint64_t each;
+	size_t under_way[4];
+} wide[] = {
+	{16 << 20, {8, 16, 32, 32}},
+	{150 << 20, {2, 3, 3, 3}},
+};
+
 static void it_goes_further_ahead_for_who_needs_it(void **state)
 {
-	/* Tensors of 16 MiB that are under way: two runs, and two more each time the reading had to wait, up to the
-	 * 512 MiB of the default. */
-	static const size_t under_way[] = {8, 16, 24, 32, 32};
-	struct fst3fs_checkpoint *checkpoint;
-	struct fst3fs_reader *r;
-	struct fst3fs_stream *s;
-	struct fst3fs_error err;
-	const char *path;
-	size_t i, there;
-
 	(void)state;
-	path = write_wide();
-	r = fixture_reader(&(const struct io_fault_config){.seed = 1}, 8 << 20, 8, 60000);
-	assert_int_equal(fst3fs_checkpoint_open(r, &path, 1, &checkpoint, &err), 0);
-	assert_int_equal(fst3fs_stream_open(r, checkpoint, NULL, 0, NULL, &s, &err), 0);
-	there = give_all(s);
-	for (size_t k = 0; k < sizeof(under_way) / sizeof(under_way[0]); k++) {
-		assert_int_equal(there, under_way[k]);
-		starve(s);
-		assert_int_equal(fst3fs_stream_next(s, &i, &err), 1);
-		there += give_all(s) - 1;
+	for (size_t w = 0; w < sizeof(wide) / sizeof(wide[0]); w++) {
+		struct fst3fs_reader *r = fixture_reader(&(const struct io_fault_config){.seed = 1}, 8 << 20, 8, 60000);
+		const char *path = write_wide(wide[w].each);
+		struct fst3fs_checkpoint *checkpoint;
+		struct fst3fs_stream *s;
+		struct fst3fs_error err;
+		size_t i, there;
+
+		assert_int_equal(fst3fs_checkpoint_open(r, &path, 1, &checkpoint, &err), 0);
+		assert_int_equal(fst3fs_stream_open(r, checkpoint, NULL, 0, NULL, &s, &err), 0);
+		there = give_all(s);
+		for (size_t k = 0; k < sizeof(wide[w].under_way) / sizeof(wide[w].under_way[0]); k++) {
+			assert_int_equal(there, wide[w].under_way[k]);
+			starve(s);
+			assert_int_equal(fst3fs_stream_next(s, &i, &err), 1);
+			there += give_all(s) - 1;
+		}
+		fst3fs_stream_close(s);
+		fst3fs_checkpoint_free(checkpoint);
+		fst3fs_close(r);
 	}
-	fst3fs_stream_close(s);
-	fst3fs_checkpoint_free(checkpoint);
-	fst3fs_close(r);
 }
 
 static void in_a_child_it_belongs_to_the_parent(void **state)
