@@ -149,6 +149,7 @@ class Mount:
         """It answers nothing meanwhile."""
         os.kill(self.daemon.pid, signal.SIGSTOP)
         try:
+            assert eventually(lambda: states_of_threads(self.daemon.pid) == {"T"})  # a busy machine takes its time
             yield
         finally:
             os.kill(self.daemon.pid, signal.SIGCONT)
@@ -185,6 +186,12 @@ def scratch_root() -> str:
 
 
 # ------------------------------------------------------------------ what is left
+
+
+def states_of_threads(pid: int) -> Set[str]:
+    """As /proc has them: R, S, T, ..."""
+    stats = [path.read_text() for path in Path(f"/proc/{pid}/task").glob("*/stat")]
+    return {stat.rpartition(")")[2].split()[0] for stat in stats}
 
 
 def eventually(condition: Callable[[], Any], seconds: float = 10.0) -> Any:
