@@ -86,7 +86,7 @@ def test_a_report_of_a_process_that_nobody_asks_about(tmp_path: Path, sanitizer:
     if done.returncode != 0:
         pytest.skip(f"the compiler has no such sanitizer: {done.stderr}")
     # No core file, and nothing of what this process may itself be run under.
-    without = {name: "" for name in ("LD_PRELOAD", "ASAN_OPTIONS", "UBSAN_OPTIONS", "TSAN_OPTIONS")}
+    without = {name: "" for name in ("LD_PRELOAD", "ASAN_OPTIONS", "LSAN_OPTIONS", "UBSAN_OPTIONS", "TSAN_OPTIONS")}
     done = sanitized(tmp_path, "sh", "-c", "./wrong 2>&1 >said; true", **without)
     if "unexpected memory mapping" in (tmp_path / "said").read_text():
         pytest.skip("this sanitizer cannot run with the addresses that this kernel gives")

@@ -15,7 +15,13 @@ enum { PLACES = 4096 };
 struct io_fault_config io_fault_config;
 atomic_int io_fault_in_flight, io_fault_regions, io_fault_most;
 atomic_uint io_fault_requests;
-static void *_Atomic last_base;
+/* Address space of the region that was freed last: the next of its size lies there, as it often happens without asking.
+ */
+static struct {
+	pthread_mutex_t lock;
+	void *base;
+	size_t size;
+} left = {.lock = PTHREAD_MUTEX_INITIALIZER};
 
 /* What the far side knows of a request: it does not look at the request's own memory again, which the engine may have
  * given up. */
@@ -48,11 +54,36 @@ struct region {
 	atomic_int refs;
 };
 
+/* Nobody may touch it, and nothing else comes to lie there. */
+static void leave(void *base, size_t size)
+{
+	pthread_mutex_lock(&left.lock);
+	if (left.base)
+		munmap(left.base, left.size);
+	left.base = mmap(base, size, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED, -1, 0);
+	left.size = size;
+	pthread_mutex_unlock(&left.lock);
+}
+
+static void *map(size_t size)
+{
+	void *base = NULL;
+
+	pthread_mutex_lock(&left.lock);
+	if (left.size == size) {
+		base = left.base;
+		left.base = NULL;
+		left.size = 0;
+	}
+	pthread_mutex_unlock(&left.lock);
+	return mmap(base, size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | (base ? MAP_FIXED : 0), -1, 0);
+}
+
 static void region_unref(struct region *region)
 {
 	if (atomic_fetch_sub(&region->refs, 1) != 1)
 		return;
-	munmap(region->region.base, region->region.size);
+	leave(region->region.base, region->region.size);
 	free(region);
 }
 
@@ -185,10 +216,7 @@ static int fault_region_new(struct fst3fs_io *io, size_t size, size_t block_size
 	region->region.ops = &io_fault;
 	region->region.size = (size + 4095) / 4096 * 4096;
 	region->region.block = block_size;
-	/* Where the last one was, if there is room: as it often happens without asking. */
-	region->region.base =
-		mmap(last_base, region->region.size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
-	last_base = region->region.base;
+	region->region.base = map(region->region.size);
 	atomic_fetch_add(&io_fault_regions, 1);
 	*out = &region->region;
 	return 0;
