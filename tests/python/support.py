@@ -37,7 +37,6 @@ ROOT = Path(__file__).resolve().parents[2]
 DATA_SIZE = 3 * MIB + 17
 
 
-@functools.lru_cache(maxsize=16)
 def load_script(name: str, path: Path) -> ModuleType:
     """A script as the module ``name``, its ``main`` not run."""
     specification = importlib.util.spec_from_file_location(name, path)
@@ -49,6 +48,7 @@ def load_script(name: str, path: Path) -> ModuleType:
     return module
 
 
+@functools.lru_cache(maxsize=16)
 def random_bytes(size: int, seed: int = 1) -> bytes:
     return np.random.default_rng(seed).integers(0, 256, size, np.uint8).tobytes()
 
