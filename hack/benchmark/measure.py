@@ -69,13 +69,18 @@ def in_turn(iterations: int, *ways: Callable[[], Run]) -> List[List[Run]]:
 # ------------------------------------------------------------------ memory
 
 
+def _touch(memory: mmap.mmap) -> None:
+    """Every page of it exists from now on."""
+    for at in range(0, len(memory), mmap.PAGESIZE):
+        memory[at] = 1
+
+
 class HostMemory:
     """Ordinary memory whose pages exist before the clock runs."""
 
     def __init__(self, nbytes: int) -> None:
         self._map = mmap.mmap(-1, nbytes, mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
-        for at in range(0, nbytes, mmap.PAGESIZE):
-            self._map[at] = 1
+        _touch(self._map)
         self.address = ctypes.addressof(ctypes.c_char.from_buffer(self._map))
 
 
@@ -91,9 +96,6 @@ def fresh_memory(nbytes: int) -> Iterator[int]:
         memory.close()
 
 
-_MADV_POPULATE_WRITE = 23
-
-
 def recently_used(nbytes: int) -> None:
     """Takes so much memory of the kernel's, in huge pages, and gives it back.
 
@@ -101,11 +103,9 @@ def recently_used(nbytes: int) -> None:
     a page does. That belongs to the machine, not to who is measured.
     """
     with mmap.mmap(-1, nbytes, mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS) as memory:
-        for advice in (mmap.MADV_HUGEPAGE, _MADV_POPULATE_WRITE):
-            with suppress(OSError):  # a kernel without huge pages, or before 5.14
-                memory.madvise(advice)
-        for at in range(0, nbytes, mmap.PAGESIZE):
-            memory[at] = 1
+        with suppress(OSError):  # a kernel without huge pages
+            memory.madvise(mmap.MADV_HUGEPAGE)
+        _touch(memory)
 
 
 # ------------------------------------------------------------------ reading

@@ -39,23 +39,21 @@ def plain(group: Any, files: List[str], options: Dict[str, Any]) -> Weights:
         loader.close()
 
 
-def parallel(group: Any, files: List[str], options: Dict[str, Any]) -> Weights:
-    loader = ParallelThreeFSLoader(group, files, device="cpu", use_tqdm_on_load=False, **options)
+def weights_of(loader: Any) -> Weights:
     try:
         with contextlib.closing(loader.iterate_weights()) as weights:
             yield from weights
     finally:
         loader.close()
+
+
+def parallel(group: Any, files: List[str], options: Dict[str, Any]) -> Weights:
+    yield from weights_of(ParallelThreeFSLoader(group, files, device="cpu", use_tqdm_on_load=False, **options))
 
 
 def auto(group: Any, files: List[str], options: Dict[str, Any]) -> Weights:
     assert not options, "its options come from a file"
-    loader = AutoLoader(group, files, device="cpu")
-    try:
-        with contextlib.closing(loader.iterate_weights()) as weights:
-            yield from weights
-    finally:
-        loader.close()
+    yield from weights_of(AutoLoader(group, files, device="cpu"))
 
 
 def swapped(group: Any, files: List[str], options: Dict[str, Any]) -> Weights:

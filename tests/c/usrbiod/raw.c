@@ -9,10 +9,13 @@
 #include <sys/mman.h>
 #include <sys/random.h>
 #include <sys/stat.h>
+#include <sys/wait.h>
 #include <time.h>
 #include <unistd.h>
 
 #include "cm.h"
+
+#define NOBODY 65534
 
 enum { PATIENCE_S = 20, QUIET_MS = 200 };
 
@@ -200,4 +203,19 @@ bool raw_quiet(struct raw_ring *r)
 {
 	usleep(QUIET_MS * 1000);
 	return __atomic_load_n(&r->header->cqe_head, __ATOMIC_SEQ_CST) == r->header->cqe_tail;
+}
+
+int raw_as_nobody(int (*fn)(void))
+{
+	pid_t pid = fork();
+	int status;
+
+	if (pid == 0) {
+		if (setgid(NOBODY) || setuid(NOBODY))
+			_exit(99);
+		_exit(fn());
+	}
+	assert_int_equal(waitpid(pid, &status, 0), pid);
+	assert_true(WIFEXITED(status));
+	return WEXITSTATUS(status);
 }

@@ -57,5 +57,7 @@ struct usrbio_cqe raw_wait(struct raw_ring *r);
 bool raw_quiet(struct raw_ring *r);
 /* The size of a ring's object. */
 size_t raw_ring_size(int entries);
+/* Runs `fn` in a child as another user: what it returned. Takes root. */
+int raw_as_nobody(int (*fn)(void));
 
 #endif

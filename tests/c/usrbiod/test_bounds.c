@@ -4,7 +4,6 @@
 #include <fcntl.h>
 #include <stdio.h>
 #include <string.h>
-#include <sys/wait.h>
 #include <unistd.h>
 
 #include "cm.h"
@@ -14,7 +13,6 @@
 enum {
 	KIB = 1024,
 	CHUNK = 4 * KIB,
-	NOBODY = 65534,
 	/* As in usrbiod(1). */
 	USER_BUFFERS = 8192,
 	USER_RINGS = 1024,
@@ -90,17 +88,7 @@ static int another_user_registers(void)
 
 static void assert_another_user_can(void)
 {
-	pid_t pid = fork();
-	int status;
-
-	if (pid == 0) {
-		if (setgid(NOBODY) || setuid(NOBODY))
-			_exit(99);
-		_exit(another_user_registers());
-	}
-	assert_int_equal(waitpid(pid, &status, 0), pid);
-	assert_true(WIFEXITED(status));
-	assert_int_equal(WEXITSTATUS(status), 0);
+	assert_int_equal(raw_as_nobody(another_user_registers), 0);
 }
 
 /* The bound of a user, one of whom has something registered already. */
