@@ -11,37 +11,14 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "process.h"
+
 enum { PID_BITS = 22, START_BITS = 36, NS_BITS = 24, RANDOM_BITS = 40, VERSION = 8 };
 
-/* Start time of a process in ticks; 0 when it cannot be told. That of its first thread, which is the same: qemu-user
- * shows a process another time of its own than everybody else sees, but leaves the threads alone. */
+/* As much of it as an id holds. */
 static uint64_t start_time(pid_t pid)
 {
-	char path[48], text[1024];
-	unsigned long long ticks = 0;
-	const char *p;
-	ssize_t n;
-	int fd;
-
-	snprintf(path, sizeof(path), "/proc/%d/task/%d/stat", (int)pid, (int)pid);
-	fd = open(path, O_RDONLY | O_CLOEXEC);
-	if (fd < 0)
-		return 0;
-	n = read(fd, text, sizeof(text) - 1);
-	close(fd);
-	if (n <= 0)
-		return 0;
-	text[n] = '\0';
-	/* Field 2, the command, may hold anything, spaces and parentheses included. */
-	p = strrchr(text, ')');
-	if (!p)
-		return 0;
-	for (int field = 2; field < 22; field++) {
-		p = strchr(p + 1, ' ');
-		if (!p)
-			return 0;
-	}
-	return sscanf(p, " %llu", &ticks) == 1 ? ticks & ((1ull << START_BITS) - 1) : 0;
+	return fst3fs_process_start(pid) & ((1ull << START_BITS) - 1);
 }
 
 struct usrbio_owner usrbio_owner_self(void)

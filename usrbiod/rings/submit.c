@@ -12,33 +12,13 @@
 #include <unistd.h>
 
 #include "clock.h"
+#include "process.h"
 #include "sharedsem.h"
 #include "sigbus.h"
 
 #define SHM_DIR "/dev/shm"
 #define NAME_FORMAT "sem.usrbiod-%llu-%d-%llu"
 #define PATH_PREFIX_LEN (sizeof(SHM_DIR "/sem.") - 1)
-
-/* In clock ticks since boot, 0 = no such process: with the pid it names a process for good. Of its first thread,
- * because qemu-user makes up what a process sees of its own. */
-static unsigned long long start_time(int pid)
-{
-	unsigned long long ticks = 0;
-	char path[48], line[1024], *p;
-	FILE *f;
-
-	snprintf(path, sizeof(path), "/proc/%d/task/%d/stat", pid, pid);
-	f = fopen(path, "re");
-	if (!f)
-		return 0;
-	/* Field 22; the second one is in parentheses and may hold anything. */
-	p = fgets(line, sizeof(line), f) ? strrchr(line, ')') : NULL;
-	if (!p || sscanf(p + 1, " %*c %*d %*d %*d %*d %*d %*u %*u %*u %*u %*u %*u %*u %*d %*d %*d %*d %*d %*d %llu",
-			 &ticks) != 1)
-		ticks = 0;
-	fclose(f);
-	return ticks;
-}
 
 static unsigned long long pid_namespace(void)
 {
@@ -60,7 +40,7 @@ void submit_sweep(void)
 
 		if (sscanf(entry->d_name, NAME_FORMAT, &ns, &pid, &started) != 3)
 			continue;
-		if (ns == pid_namespace() && start_time(pid) != started)
+		if (ns == pid_namespace() && fst3fs_process_start(pid) != started)
 			unlinkat(dirfd(dir), entry->d_name, 0);
 	}
 	closedir(dir);
@@ -71,7 +51,7 @@ int submit_create(struct submit *s, char suffix)
 	uintptr_t page = (uintptr_t)sysconf(_SC_PAGESIZE);
 
 	snprintf(s->path, sizeof(s->path), SHM_DIR "/" NAME_FORMAT "-%c", pid_namespace(), (int)getpid(),
-		 start_time(getpid()), suffix);
+		 (unsigned long long)fst3fs_process_start(getpid()), suffix);
 	s->path[PATH_PREFIX_LEN - 1] = '/';
 	s->sem = sem_open(s->path + PATH_PREFIX_LEN - 1, O_CREAT | O_EXCL, 0666, 0);
 	s->path[PATH_PREFIX_LEN - 1] = '.';
